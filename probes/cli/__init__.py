@@ -1,0 +1,1 @@
+"""The command ``spectra``: one file for each subcommand."""

@@ -1,0 +1,185 @@
+"""``spectra show``: what is in a result file."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probes.cli import options as shared
+from probes.cli.session import write_picture
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["show"]
+
+
+def show(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A result file (.nc or .zarr).", show_default=False)],
+    plot: shared.Plot = None,
+    as_json: shared.Json = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Show what a result file holds: numbers with their error bars, cost and provenance.
+
+    Examples
+    --------
+      spectra show run.nc
+
+      spectra show run.nc --plot spectrum.png
+    """
+    from spectra.report import finite_or_null
+    from spectra.storage import load
+
+    data = load(file)
+    summary = summarize(data)
+    if as_json:
+        typer.echo(json.dumps(finite_or_null(summary), indent=2, allow_nan=False))
+    else:
+        typer.echo(as_text(summary))
+    if plot is not None:
+        write_picture(picture(data), plot)
+
+
+def measure_of(data: "xr.Dataset | xr.DataTree") -> "xr.Dataset | None":
+    """Return the spectral measure in a file, if it has one."""
+    if data.attrs.get("schema") == "spectra/measure":
+        return data  # type: ignore[return-value]
+    children = getattr(data, "children", {})
+    return data["spectrum"].to_dataset() if "spectrum" in children else None  # type: ignore[union-attr]
+
+
+def summarize(data: "xr.Dataset | xr.DataTree") -> dict[str, Any]:
+    """Return the content of a result file as nested plain values."""
+    attrs = {key: value for key, value in data.attrs.items() if key not in ("plan", "checks", "software")}
+    summary: dict[str, Any] = {
+        "schema": attrs.pop("schema"),
+        "schema_version": int(attrs.pop("schema_version")),
+    }
+    summary["attributes"] = {key: _plain(value) for key, value in attrs.items()}
+    summary["software"] = json.loads(data.attrs["software"]) if "software" in data.attrs else {}
+    measure = measure_of(data)
+    if measure is not None:
+        summary["spectrum"] = _spectrum(measure)
+    if data.attrs["schema"] == "spectra/run" and "stages" in data.children:  # type: ignore[union-attr]
+        from dataclasses import asdict
+
+        from spectra.recommend import advise
+
+        summary["stages"] = [asdict(row) for row in advise(data).stages]
+    if data.attrs["schema"] == "spectra/eigenpairs":
+        summary["eigenpairs"] = [
+            {"eigenvalue": float(value), "residual": float(residual), "converged": bool(converged)}
+            for value, residual, converged in zip(
+                data["eigenvalue"].values, data["residual"].values, data["converged"].values, strict=True
+            )
+        ]
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _spectrum(measure: "xr.Dataset") -> dict[str, Any]:
+    import numpy as np
+
+    from spectra.measure import moment, quantile
+
+    dimension = int(measure.attrs["dimension"])
+    values = measure["ritz_value"].values
+    mean = moment(measure, 1)
+    second = moment(measure, 2)
+    scaled = {
+        "trace": (mean, dimension),
+        "squared_frobenius_norm": (second, dimension),
+    }
+    return {
+        "operator": measure.attrs["operator"],
+        "dimension": dimension,
+        "num_probes": int(measure.sizes["probe"]),
+        "num_steps": int(measure.sizes["node"]),
+        "num_matvecs": int(measure.attrs["num_matvecs"]),
+        "largest_ritz_value": float(np.nanmax(values)),
+        "smallest_ritz_value": float(np.nanmin(values)),
+        "estimates": {
+            name: {
+                "value": estimate.value * factor,
+                "low": None if estimate.low is None else estimate.low * factor,
+                "high": None if estimate.high is None else estimate.high * factor,
+                "status": estimate.status,
+            }
+            for name, (estimate, factor) in scaled.items()
+        },
+        "quantiles": {f"{level:g}": float(quantile(measure, level)) for level in (0.01, 0.1, 0.5, 0.9, 0.99)},
+    }
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """Return the summary for a terminal."""
+    from spectra.report import number, table
+
+    attributes = summary["attributes"]
+    lines = [f"{summary['schema']} version {summary['schema_version']}"]
+    lines += [f"  {key}: {value}" for key, value in attributes.items() if value not in ("", None)]
+    lines.append("  software: " + ", ".join(f"{name} {version}" for name, version in summary["software"].items()))
+    sections = ["\n".join(lines)]
+    if "spectrum" in summary:
+        spectrum = summary["spectrum"]
+        rows = [
+            (
+                name.replace("_", " "),
+                number(item["value"], 4),
+                f"[{number(item['low'], 4)}, {number(item['high'], 4)}]",
+            )
+            for name, item in spectrum["estimates"].items()
+        ]
+        rows += [
+            ("largest Ritz value", number(spectrum["largest_ritz_value"], 4), ""),
+            ("smallest Ritz value", number(spectrum["smallest_ritz_value"], 4), ""),
+        ]
+        rows += [(f"quantile {level}", number(value, 4), "") for level, value in spectrum["quantiles"].items()]
+        title = (
+            f"SPECTRUM of {spectrum['operator']}, dimension {spectrum['dimension']}: {spectrum['num_probes']} probes x "
+            f"{spectrum['num_steps']} steps, {spectrum['num_matvecs']} products"
+        )
+        sections.append(title + "\n" + table(("quantity", "value", "95% interval"), rows))
+    if "stages" in summary:
+        rows = [
+            (
+                str(row["step"]),
+                number(row["loss"]),
+                f"{number(row['curvature'])} +- {number(row['residual'], 1)}",
+                f"{number(row['curvature_noise'])} +- {number(row['curvature_noise_stderr'], 2)}",
+                number(row["max_stable_learning_rate"]),
+            )
+            for row in summary["stages"]
+        ]
+        header = ("real steps", "loss", "largest curvature", "curvature noise", "stable limit")
+        sections.append("STAGES\n" + table(header, rows))
+    if "eigenpairs" in summary:
+        rows = [
+            (number(row["eigenvalue"], 6), number(row["residual"], 2), "yes" if row["converged"] else "NO")
+            for row in summary["eigenpairs"]
+        ]
+        sections.append("EIGENPAIRS\n" + table(("eigenvalue", "residual", "converged"), rows))
+    return "\n\n".join(sections)
+
+
+def picture(data: "xr.Dataset | xr.DataTree") -> Any:
+    """Return a figure of the file's content."""
+    from spectra.advice_plot import plot_advice
+    from spectra.errors import ArgumentError
+    from spectra.plot import figure, plot_cdf, plot_density
+
+    if data.attrs["schema"] == "spectra/run" and "stages" in data.children:  # type: ignore[union-attr]
+        from spectra.recommend import advise
+
+        return plot_advice(advise(data), data)
+    measure = measure_of(data)
+    if measure is None:
+        raise ArgumentError("this file holds no spectral measure to plot")
+    result, axes = figure(ncols=2)
+    plot_density(measure, ax=axes[0])
+    plot_cdf(measure, ax=axes[1])
+    return result

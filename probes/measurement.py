@@ -1,0 +1,460 @@
+"""Measure a task for a recommendation: real optimizer steps on a copy, curvature and noise at several stages.
+
+The flow, for each stage (0, 10 and 20 real steps by default):
+
+1. top Ritz pairs of the Hessian on a fixed reference set, in the space of the optimizer's preconditioner;
+2. curvature noise of those directions and gradient noise, from disjoint micro-batches;
+
+and at the last stage a spectral measure by stochastic Lanczos quadrature. Everything runs on a deep copy of the model;
+nothing of the user's is touched.
+"""
+
+import copy
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import torch
+import xarray as xr
+
+from probes.batches import Batch, Samples
+from probes.losses import read_loss
+from probes.noise import curvature_noise_grams, gram, micro_batch_gradients, micro_batches
+from probes.operators import GaussNewtonOperator, HessianOperator
+from probes.parameters import flatten, select
+from probes.task import Task
+from probes.training import TrainingRun, shuffled_batches
+from spectra import Operator, eigenpairs, slq
+from spectra.errors import ArgumentError, NonFiniteError, TaskError
+from spectra.provenance import provenance
+from spectra.recommend import OptimizerSpec, gradient_statistics
+from spectra.recommend.run import RUN_SCHEMA, RUN_SCHEMA_VERSION
+
+__all__ = ["MeasurementInterrupted", "MeasurementPlan", "measure"]
+
+Progress = Callable[[str, int, int], None]
+
+#: Samples in one piece of the reference set: bounds the memory of a product, does not change its value.
+CHUNK_SAMPLES = 256
+
+#: Gentle probe rates of recommenders.md: AdamW from scratch 1e-3; a pretrained model well below fine-tuning rates.
+ADAM_PROBE_RATE = 1e-3
+PRETRAINED_PROBE_RATE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementPlan:
+    """What to measure, and how carefully.
+
+    Attributes
+    ----------
+    probe_steps : tuple of int
+        Real optimizer steps at which to measure, increasing, from 0.
+    probe_learning_rate : float, optional
+        Rate of those steps; by default 1e-3 for Adam and AdamW (1e-5 if the task is pretrained), ``1/lam_0`` for SGD
+        and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the batch sharpness at the start.
+    num_directions : int
+        Top Ritz vectors at which the curvature noise is measured.
+    num_starts : int
+        Start vectors of the eigenpair search.
+    max_krylov_steps : int
+        Step limit of that search.
+    num_probes, num_steps : int
+        Start vectors and Lanczos steps of the spectral measure; ``num_probes=0`` leaves it out.
+    num_micro_batches, micro_batch_size : int
+        Disjoint micro-batches for the noise.
+    reference_size : int, optional
+        Samples of the reference set; ``max(512, 16 batch_size)``, at most all, by default.
+    matrix : {"hessian", "gauss_newton"}
+        Matrix of the spectral measure. Limits always come from the Hessian.
+    """
+
+    probe_steps: tuple[int, ...] = (0, 10, 20)
+    probe_learning_rate: float | None = None
+    num_directions: int = 3
+    num_starts: int = 2
+    max_krylov_steps: int = 60
+    num_probes: int = 10
+    num_steps: int = 30
+    num_micro_batches: int = 24
+    micro_batch_size: int = 16
+    reference_size: int | None = None
+    matrix: str = "hessian"
+
+    def __post_init__(self) -> None:
+        """Refuse plans that cannot be carried out."""
+        steps = self.probe_steps
+        if not steps or any(b <= a for a, b in itertools.pairwise(steps)) or steps[0] < 0:
+            raise ArgumentError(f"probe_steps must increase from 0 or more; got {steps}")
+        for name in ("num_directions", "num_starts", "max_krylov_steps", "num_steps", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.num_probes < 0:
+            raise ArgumentError(f"num_probes must not be negative; got {self.num_probes}")
+        if self.reference_size is not None and self.reference_size < 1:
+            raise ArgumentError(f"reference_size must be at least 1; got {self.reference_size}")
+        if self.probe_learning_rate is not None and not 0 < self.probe_learning_rate < float("inf"):
+            raise ArgumentError(f"probe_learning_rate must be positive and finite; got {self.probe_learning_rate}")
+        if self.matrix not in ("hessian", "gauss_newton"):
+            raise ArgumentError(f"matrix must be 'hessian' or 'gauss_newton'; got {self.matrix!r}")
+
+
+class MeasurementInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a measurement; ``run`` holds what had been measured."""
+
+    def __init__(self, run: xr.DataTree) -> None:
+        super().__init__("measurement interrupted")
+        self.run = run
+
+
+@dataclass
+class _Record:
+    """What has been measured so far; becomes the run."""
+
+    attrs: dict
+    stages: list[xr.Dataset] = field(default_factory=list)
+    spectrum: xr.Dataset | None = None
+    losses: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    num_matvecs: int = 0
+    num_gradients: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def to_tree(self) -> xr.DataTree:
+        attrs = dict(self.attrs)
+        attrs["notes"] = "\n".join(self.notes)
+        attrs["num_matvecs"] = self.num_matvecs
+        attrs["num_gradients"] = self.num_gradients
+        attrs["seconds"] = time.perf_counter() - self.started
+        complete = len(self.stages) == attrs["num_planned_stages"] and not (
+            self.spectrum is None and attrs["planned_spectrum"]
+        )
+        attrs["status"] = "complete" if complete else "interrupted"
+        parts = {"/": xr.Dataset(attrs=attrs)}
+        if self.stages:
+            parts["/stages"] = xr.concat(self.stages, dim="stage", join="exact", combine_attrs="drop")
+        if self.losses:
+            parts["/probe_steps"] = xr.Dataset(
+                {"loss": ("step", np.array(self.losses))}, coords={"step": np.arange(len(self.losses))}
+            )
+        if self.spectrum is not None:
+            parts["/spectrum"] = self.spectrum
+        return xr.DataTree.from_dict(parts)
+
+
+def measure(
+    task: Task,
+    *,
+    optimizer: OptimizerSpec | str | None = "adamw",
+    batch_size: int = 64,
+    plan: MeasurementPlan | None = None,
+    rng: int = 0,
+    name: str | None = None,
+    progress: Progress | None = None,
+    on_stage: Callable[[xr.DataTree], None] | None = None,
+) -> xr.DataTree:
+    """Measure curvature and noise of a task before and after real steps of an optimizer.
+
+    Parameters
+    ----------
+    task : Task
+        Model, loss and data. Measured in evaluation mode on a deep copy; steps are taken in train mode.
+    optimizer : OptimizerSpec or {"sgd", "momentum", "adam", "adamw"} or None
+        Whose steps to take. ``None`` measures the given state only, without steps.
+    batch_size : int
+        Effective batch size of the steps.
+    plan : MeasurementPlan, optional
+        What to measure; the defaults are those of the recommender's validation.
+    rng : int
+        Seed of everything random.
+    name : str, optional
+        How the run calls the task; its own name by default.
+    progress : callable, optional
+        Called with (what is being done, done, total).
+    on_stage : callable, optional
+        Called with the run so far after each stage, e.g. to save it.
+
+    Returns
+    -------
+    xarray.DataTree
+        A run: see :mod:`spectra.recommend.run` for its content.
+
+    Raises
+    ------
+    TaskError, ArgumentError
+        If the task or the plan cannot be carried out.
+    NonFiniteError
+        If the loss is NaN or infinite at the given state.
+    MeasurementInterrupted
+        On Ctrl-C; it carries the run so far.
+
+    Notes
+    -----
+    Cost at the defaults: three stages of about 2 x 20 to 2 x 60 products on the reference set for the Ritz pairs, 24
+    products and 24 gradients for the noise, and once 300 products for the spectral measure.
+    """
+    plan = plan or MeasurementPlan()
+    spec = OptimizerSpec(kind=optimizer) if isinstance(optimizer, str) else optimizer  # type: ignore[arg-type]
+    if read_loss(task.loss).reduction == "sum":
+        raise TaskError(
+            "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over samples. "
+            "Use reduction='mean'."
+        )
+    samples = task.samples()
+    if not 1 <= batch_size <= samples.num_samples:
+        raise ArgumentError(
+            f"batch_size must lie between 1 and the {samples.num_samples} samples of the data; got {batch_size}"
+        )
+    task = replace(task, name=name or task.name)
+    session = _Session(task, samples, spec, batch_size, plan, rng, progress or (lambda *_: None))
+    try:
+        session.run(on_stage or (lambda _: None))
+    except KeyboardInterrupt as interrupt:
+        raise MeasurementInterrupted(session.record.to_tree()) from interrupt
+    return session.record.to_tree()
+
+
+class _Session:
+    """One measurement: the model copy, the fixed data and the record."""
+
+    def __init__(
+        self,
+        task: Task,
+        samples: Samples,
+        optimizer: OptimizerSpec | None,
+        batch_size: int,
+        plan: MeasurementPlan,
+        rng: int,
+        progress: Progress,
+    ) -> None:
+        self.task, self.samples, self.optimizer, self.plan, self.seed = task, samples, optimizer, plan, rng
+        self.batch_size, self.progress = batch_size, progress
+        self.model = copy.deepcopy(task.model)
+        self.model.eval()
+        self.parameters = select(self.model, task.parameters)
+        count = samples.num_samples
+        size = min(count, plan.reference_size or max(512, 16 * batch_size))
+        order = np.random.default_rng([rng, 0]).permutation(count)[:size]
+        chunks = np.array_split(order, max(1, -(-size // CHUNK_SAMPLES)))
+        self.reference = [samples.take(np.sort(chunk)) for chunk in chunks]
+        self.micro = micro_batches(
+            samples,
+            num=plan.num_micro_batches,
+            size=plan.micro_batch_size,
+            rng=np.random.default_rng([rng, 1]),
+        )
+        trained = optimizer is None or task.pretrained
+        self.steps = (0,) if optimizer is None else plan.probe_steps
+        first = next(iter(self.parameters.values()))
+        self.record = _Record(
+            attrs={
+                "schema": RUN_SCHEMA,
+                "schema_version": RUN_SCHEMA_VERSION,
+                "task": task.name,
+                "description": task.description,
+                "optimizer": optimizer.to_json() if optimizer else "",
+                "batch_size": batch_size,
+                "num_samples": count,
+                "dimension": sum(parameter.numel() for parameter in self.parameters.values()),
+                "dtype": str(first.dtype).removeprefix("torch."),
+                "device": str(first.device),
+                "space": "preconditioned" if optimizer and optimizer.is_adaptive else "parameters",
+                "reference_size": size,
+                "micro_batch_size": self.micro.size,
+                "num_micro_batches": len(self.micro.batches),
+                "max_krylov_steps": plan.max_krylov_steps,
+                "num_planned_stages": len(self.steps),
+                "planned_spectrum": int(plan.num_probes > 0),
+                "is_trained": int(trained and task.pretrained),
+                "seed": rng,
+                "plan": json.dumps(asdict(plan)),
+                **provenance(),
+            }
+        )
+
+    def run(self, on_stage: Callable[[xr.DataTree], None]) -> None:
+        self.progress("checking the operator", 0, 1)
+        operator = self.operator(HessianOperator, self.reference, check=True)
+        loss = float(operator.loss())
+        if not np.isfinite(loss):
+            raise NonFiniteError(
+                f"the loss at the given state is {loss}; it must be finite before anything is measured"
+            )
+        if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
+            self.record.notes.append("BatchNorm measured with its running statistics, which training does not use")
+        self.record.attrs["checks"] = json.dumps(getattr(operator, "checks", {}), default=str)
+        training = self.begin_training(operator) if self.optimizer and self.steps[-1] > 0 else None
+        scaling = None
+        for index, step in enumerate(self.steps):
+            if training is not None and step:
+                self.progress(f"taking real steps to {step}", index, len(self.steps))
+                training = self.advance(training, step)
+                self.record.losses = list(training.losses)
+            dataset, scaling = self.stage(step, training)
+            self.record.stages.append(dataset)
+            on_stage(self.record.to_tree())
+        if self.plan.num_probes:
+            kind = HessianOperator if self.plan.matrix == "hessian" else GaussNewtonOperator
+            target = self.space(self.operator(kind, self.reference, check=kind is GaussNewtonOperator), scaling)
+            self.record.spectrum = slq(
+                target,
+                num_probes=self.plan.num_probes,
+                num_steps=self.plan.num_steps,
+                rng=self.seed,
+                progress=lambda done, total: self.progress("spectral measure", done, total),
+            )
+            self.record.num_matvecs += int(self.record.spectrum.attrs["num_matvecs"])
+            on_stage(self.record.to_tree())
+
+    def operator(self, kind: type, batches: list[Batch], *, check: bool = False) -> HessianOperator:
+        options = {**self.task.operator_options(), "parameters": list(self.parameters)}
+        return kind(self.model, self.task.loss, batches, **options, check=check, rng=self.seed)
+
+    def space(self, operator: HessianOperator, scaling: torch.Tensor | None) -> Operator:
+        """Return the operator in the space of the optimizer: coupled weight decay added, then preconditioned."""
+        result = Operator(lambda block: operator @ block, like=operator.like, name=operator.name)
+        decay = self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
+        if decay:
+            result = result.shift(decay)
+        return result if scaling is None else result.congruence(scaling)
+
+    def begin_training(self, operator: HessianOperator) -> TrainingRun:
+        assert self.optimizer is not None
+        rate = self.plan.probe_learning_rate or self.default_rate(operator)
+        self.record.attrs["probe_learning_rate"] = rate
+        return self.training_run(rate)
+
+    def training_run(self, rate: float) -> TrainingRun:
+        assert self.optimizer is not None
+        return TrainingRun(
+            self.task,
+            self.model,
+            list(self.parameters.values()),
+            self.samples,
+            optimizer=self.optimizer,
+            batch_size=self.batch_size,
+            learning_rate=rate,
+            rng=np.random.default_rng([self.seed, 2]),
+        )
+
+    def default_rate(self, operator: HessianOperator) -> float:
+        """Return a gentle rate for the probe steps (see :class:`MeasurementPlan`)."""
+        assert self.optimizer is not None
+        if self.optimizer.is_adaptive:
+            return PRETRAINED_PROBE_RATE if self.task.pretrained else ADAM_PROBE_RATE
+        sharpness = self.batch_sharpness()
+        if not sharpness > 0:
+            top = eigenpairs(self.space(operator, None), num=1, max_steps=20, rng=self.seed, keep_vectors=False)
+            sharpness = abs(float(top["eigenvalue"][0]))
+            self.record.num_matvecs += int(top.attrs["num_matvecs"])
+        rate = (1 - self.optimizer.beta) / sharpness if sharpness > 0 else 1e-2
+        return rate * (0.1 if self.task.pretrained else 1.0)
+
+    def batch_sharpness(self, num_batches: int = 8) -> float:
+        """Return ``E[g_b'H_b g_b / ||g_b||^2]`` at batch size 64 (Andreyev and Beneventano, arXiv 2412.20553)."""
+        size = min(64, self.samples.num_samples)
+        source = shuffled_batches(self.samples, batch_size=size, rng=np.random.default_rng([self.seed, 3]))
+        values = []
+        for _ in range(num_batches):
+            operator = self.operator(HessianOperator, [next(source)])
+            gradient = operator.gradient()
+            squared = float(gradient @ gradient)
+            if squared > 0:
+                values.append(float(gradient @ (operator @ gradient)) / squared)
+            self.record.num_matvecs += 1
+            self.record.num_gradients += 1
+        return float(np.mean(values)) if values else 0.0
+
+    def advance(self, training: TrainingRun, step: int) -> TrainingRun:
+        """Take real steps up to ``step``; after a divergence start afresh at a quarter of the rate."""
+        while not training.advance(step - len(training.losses)):
+            rate = training.learning_rate / 4
+            if rate < 1e-6 * float(self.record.attrs["probe_learning_rate"]):
+                raise NonFiniteError("training diverges at every rate that was tried; check the loss and the data")
+            self.record.notes.append(f"the probe steps diverged at learning rate {training.learning_rate:.3g}")
+            self.model.load_state_dict(copy.deepcopy(self.task.model.state_dict()))
+            training = self.training_run(rate)
+        self.record.attrs["probe_learning_rate"] = training.learning_rate
+        return training
+
+    def stage(self, step: int, training: TrainingRun | None) -> tuple[xr.Dataset, torch.Tensor | None]:
+        """Measure the current state; return its dataset and the scaling ``P^-1/2`` of the optimizer's space."""
+        plan, label = self.plan, f"stage at {step} steps"
+        hessian = self.operator(HessianOperator, self.reference)
+        micro = self.operator(HessianOperator, list(self.micro.batches))
+        self.progress(f"{label}: gradient noise", 0, 1)
+        gradients = micro_batch_gradients(micro)
+        scaling = self.preconditioner(gradients, training)
+        decay = self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
+        if decay:
+            gradients = gradients + decay * flatten(list(self.parameters.values()))[:, None]
+        if scaling is not None:
+            gradients = scaling[:, None] * gradients
+        operator = self.space(hessian, scaling)
+        products = operator @ gradients
+        pairs = eigenpairs(
+            operator,
+            num=plan.num_directions,
+            which="both",
+            num_starts=plan.num_starts,
+            max_steps=plan.max_krylov_steps,
+            tolerance=1e-3,
+            rng=self.seed,
+            progress=lambda done, total: self.progress(f"{label}: Ritz pairs", done, total),
+        )
+        top = pairs.isel(pair=(pairs["end"] == "largest").values)
+        self.progress(f"{label}: curvature noise", 0, 1)
+        vectors = torch.as_tensor(top["eigenvector"].values.T.copy()).to(hessian.like)
+        noise = curvature_noise_grams(micro, vectors, scaling=scaling)
+        self.record.num_matvecs += (
+            gradients.shape[1] + int(pairs.attrs["num_matvecs"]) + noise.shape[0] * noise.shape[1]
+        )
+        self.record.num_gradients += gradients.shape[1]
+
+        def padded(values: np.ndarray) -> np.ndarray:
+            out = np.full((plan.num_directions, *values.shape[1:]), np.nan)
+            out[: len(values)] = values
+            return out
+
+        count = len(self.micro.batches)
+        dataset = xr.Dataset(
+            {
+                "loss": float(hessian.loss()),
+                "curvature": ("direction", padded(top["eigenvalue"].values)),
+                "residual": ("direction", padded(top["residual"].values)),
+                "start_curvature": ("start", np.asarray(pairs["start_top"].values, dtype=np.float64)),
+                "smallest_curvature": float(pairs["eigenvalue"].min()),
+                "curvature_noise_gram": (("direction", "micro_batch", "other"), padded(noise)),
+                "gradient_gram": (("micro_batch", "other"), gram(gradients)),
+                "gradient_curvature_gram": (("micro_batch", "other"), gram(gradients, products)),
+            },
+            coords={"stage": step, "micro_batch": np.arange(count), "other": np.arange(count)},
+        )
+        statistics = gradient_statistics(
+            dataset["gradient_gram"].values,
+            dataset["gradient_curvature_gram"].values,
+            batch_size=self.micro.size,
+        )
+        if not np.isfinite(statistics.squared_gradient.value):
+            raise NonFiniteError(f"a gradient is not finite after {step} real steps")
+        return dataset, scaling
+
+    def preconditioner(self, gradients: torch.Tensor, training: TrainingRun | None) -> torch.Tensor | None:
+        r"""Return ``P^-1/2`` with ``P = sqrt(max(v_hat, G^2 + diag(Sigma)/b)) + eps``, or None for plain SGD.
+
+        Young second moments are near zero for many coordinates, which makes the preconditioned curvature explode;
+        their expectation ``G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
+        ``G^2`` is ``mean_j g_j^2 - diag(Sigma)/m``, clipped at 0.
+        """
+        if self.optimizer is None or not self.optimizer.is_adaptive:
+            return None
+        count, size = gradients.shape[1], self.micro.size
+        variance = size * gradients.var(dim=1, correction=1)
+        mean = gradients.mean(dim=1)
+        moment = mean**2 + variance * max(0.0, 1 / self.batch_size - 1 / (size * count))
+        if training is not None and training.losses:
+            moment = torch.maximum(moment, training.second_moment())
+        return (moment.sqrt() + self.optimizer.eps).rsqrt()

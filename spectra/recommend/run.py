@@ -1,0 +1,178 @@
+"""Measurements of a run, as plain numbers: what the rules read, and how it lies in a run file.
+
+A run is an :class:`xarray.DataTree`. Its root holds attributes only (task, optimizer, sizes, cost, provenance); the
+child ``stages`` holds one entry for each measured state of training:
+
+===========================  ====================================  ==============================================
+variable                     dims                                  meaning
+===========================  ====================================  ==============================================
+``loss``                     stage                                 mean loss on the reference set
+``curvature``                stage, direction                      Ritz values ``v'Hv``, descending
+``residual``                 stage, direction                      ``||H v - lam v||``
+``start_curvature``          stage, start                          top Ritz value of each start vector alone
+``smallest_curvature``       stage                                 smallest Ritz value
+``curvature_noise_gram``     stage, direction, micro_batch, other  ``(H_i v)'(H_j v)``
+``gradient_gram``            stage, micro_batch, other             ``g_i'g_j``
+``gradient_curvature_gram``  stage, micro_batch, other             ``g_i'H g_j``
+===========================  ====================================  ==============================================
+
+all in the space of the preconditioner for Adam and AdamW, with the coordinate ``stage`` = number of real optimizer
+steps taken. The child ``spectrum`` is a spectral measure at the last stage, and ``probe_steps`` the training losses on the way.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from spectra.errors import SchemaError
+from spectra.recommend.noise_scale import GradientStatistics, PairStatistic, gradient_statistics, scatter
+from spectra.recommend.optimizer import OptimizerSpec
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["RUN_SCHEMA", "RUN_SCHEMA_VERSION", "RunMeasurements", "Stage", "read_run"]
+
+RUN_SCHEMA = "spectra/run"
+RUN_SCHEMA_VERSION = 1
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The curvature and noise of one state of training.
+
+    Attributes
+    ----------
+    step : int
+        Real optimizer steps taken before measuring.
+    loss : float
+        Mean loss on the reference set.
+    curvature, residual : ndarray of shape (directions,)
+        Top Ritz values, descending, and their residual norms.
+    curvature_noise : tuple of PairStatistic
+        ``s2(v)`` of the same directions, per sample.
+    start_curvature : ndarray of shape (starts,)
+        Top Ritz value that each start vector finds alone; their spread shows how settled the value is.
+    smallest_curvature : float
+        Smallest Ritz value.
+    gradient : GradientStatistics or None
+        Gradient norms and noise; ``None`` if the data were too few for micro-batches.
+    """
+
+    step: int
+    loss: float
+    curvature: FloatArray
+    residual: FloatArray
+    curvature_noise: tuple[PairStatistic, ...]
+    start_curvature: FloatArray
+    smallest_curvature: float
+    gradient: GradientStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMeasurements:
+    """Everything the rules need from a run, and what a report says about it.
+
+    Attributes
+    ----------
+    optimizer : OptimizerSpec or None
+        Optimizer whose steps were taken; ``None`` for a run that measured one state without training.
+    batch_size : int
+        Effective batch size of those steps.
+    num_samples : int
+        Samples of the data, the population of the batches.
+    stages : tuple of Stage
+        Measured states in the order of their steps; empty if the run stopped before the first.
+    num_planned_stages : int
+        Stages that were planned; fewer present means that the run was interrupted.
+    is_trained : bool
+        The task said that the model had been trained before.
+    notes : tuple of str
+        Remarks of the measurement that the reader must see.
+    attributes : dict
+        The root attributes of the run (task, sizes, cost, provenance).
+    """
+
+    optimizer: OptimizerSpec | None
+    batch_size: int
+    num_samples: int
+    stages: tuple[Stage, ...]
+    num_planned_stages: int
+    is_trained: bool
+    notes: tuple[str, ...] = ()
+    attributes: dict = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned stage was measured."""
+        return len(self.stages) == self.num_planned_stages
+
+
+def read_run(run: "xr.DataTree") -> RunMeasurements:
+    """Read the measurements of a run file.
+
+    Parameters
+    ----------
+    run : xarray.DataTree
+        What :func:`probes.measure` returns and :func:`spectra.load` reads.
+
+    Raises
+    ------
+    SchemaError
+        If ``run`` is not a run of a schema version that this release reads.
+    """
+    attrs = dict(run.attrs)
+    if attrs.get("schema") != RUN_SCHEMA:
+        raise SchemaError(
+            f"a run has attribute schema={RUN_SCHEMA!r}; got {attrs.get('schema')!r}. "
+            "Recommendations need a file written by `spectra measure`."
+        )
+    if int(attrs.get("schema_version", 0)) > RUN_SCHEMA_VERSION:
+        raise SchemaError(
+            f"this run has schema version {attrs['schema_version']}, newer than {RUN_SCHEMA_VERSION} which this "
+            "release reads; upgrade spectra-probes"
+        )
+    try:
+        stages = _read_stages(run["stages"].to_dataset(), attrs) if "stages" in run.children else ()
+        optimizer = attrs["optimizer"]
+        return RunMeasurements(
+            optimizer=OptimizerSpec.from_json(optimizer) if optimizer else None,
+            batch_size=int(attrs["batch_size"]),
+            num_samples=int(attrs["num_samples"]),
+            stages=stages,
+            num_planned_stages=int(attrs["num_planned_stages"]),
+            is_trained=bool(attrs["is_trained"]),
+            notes=tuple(note for note in str(attrs.get("notes", "")).split("\n") if note),
+            attributes=attrs,
+        )
+    except (KeyError, TypeError) as error:
+        raise SchemaError(f"the run lacks or misspells {error}; it was damaged or written by other software") from error
+
+
+def _read_stages(data: "xr.Dataset", attrs: dict) -> tuple[Stage, ...]:
+    size = float(attrs["micro_batch_size"])
+    stages = []
+    for step in data["stage"].values:
+        at = data.sel(stage=step)
+        curvature = at["curvature"].values
+        kept = np.isfinite(curvature)
+        noise = tuple(scatter(gram, batch_size=size) for gram in at["curvature_noise_gram"].values[kept])
+        stages.append(
+            Stage(
+                step=int(step),
+                loss=float(at["loss"]),
+                curvature=curvature[kept],
+                residual=at["residual"].values[kept],
+                curvature_noise=noise,
+                start_curvature=at["start_curvature"].values,
+                smallest_curvature=float(at["smallest_curvature"]),
+                gradient=gradient_statistics(
+                    at["gradient_gram"].values, at["gradient_curvature_gram"].values, batch_size=size
+                ),
+            )
+        )
+    return tuple(stages)

@@ -55,6 +55,6 @@ bench: $(DEV)  ## run every benchmark of scripts/benchmarks
 	@set -e; for script in $(sort $(wildcard scripts/benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script"; done
 
 clean:  ## remove what the other targets made, except .venv
-	rm -rf build dist demo-output docs/_build docs/gallery/generated .import_linter_cache .hypothesis
+	rm -rf build dist demo-output docs/_build docs/examples .import_linter_cache .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find spectra probes tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

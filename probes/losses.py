@@ -255,9 +255,8 @@ def read_loss(loss: LossLike) -> Loss:
     reduction = getattr(module, "reduction", "mean")
     if reduction == "none":
         raise TaskError(f"the loss {name} has reduction='none'; curvature needs one number: 'mean' or 'sum'.")
-    reduction = "sum" if reduction == "sum" else "mean"
     kind = _CLOSED.get(type(module), DifferentiatedLoss)
-    return kind(module, name=name, reduction=reduction)
+    return kind(module, name=name, reduction="sum" if reduction == "sum" else "mean")
 
 
 def _kept_weight(module: nn.CrossEntropyLoss | nn.NLLLoss, target: Tensor) -> float:

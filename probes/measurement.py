@@ -44,6 +44,10 @@ CHUNK_SAMPLES = 256
 ADAM_PROBE_RATE = 1e-3
 PRETRAINED_PROBE_RATE = 1e-5
 
+#: How much the loss may rise over the probe steps: a converged model only jitters.
+LOSS_SLACK = 0.02
+MAX_REHEARSALS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementPlan:
@@ -55,7 +59,8 @@ class MeasurementPlan:
         Real optimizer steps at which to measure, increasing, from 0.
     probe_learning_rate : float, optional
         Rate of those steps; by default 1e-3 for Adam and AdamW (1e-5 if the task is pretrained), ``1/lam_0`` for SGD
-        and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the batch sharpness at the start.
+        and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the larger of batch sharpness and largest
+        curvature at the start. Quartered until the steps do not raise the loss.
     num_directions : int
         Top Ritz vectors at which the curvature noise is measured.
     num_starts : int
@@ -87,8 +92,8 @@ class MeasurementPlan:
     def __post_init__(self) -> None:
         """Refuse plans that cannot be carried out."""
         steps = self.probe_steps
-        if not steps or any(b <= a for a, b in itertools.pairwise(steps)) or steps[0] < 0:
-            raise ArgumentError(f"probe_steps must increase from 0 or more; got {steps}")
+        if not steps or steps[0] != 0 or any(b <= a for a, b in itertools.pairwise(steps)):
+            raise ArgumentError(f"probe_steps must increase from 0; got {steps}")
         for name in ("num_directions", "num_starts", "max_krylov_steps", "num_steps", "micro_batch_size"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -119,6 +124,7 @@ class _Record:
     spectrum: xr.Dataset | None = None
     losses: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     num_matvecs: int = 0
     num_gradients: int = 0
     started: float = field(default_factory=time.perf_counter)
@@ -126,6 +132,7 @@ class _Record:
     def to_tree(self) -> xr.DataTree:
         attrs = dict(self.attrs)
         attrs["notes"] = "\n".join(self.notes)
+        attrs["remarks"] = "\n".join(self.remarks)
         attrs["num_matvecs"] = self.num_matvecs
         attrs["num_gradients"] = self.num_gradients
         attrs["seconds"] = time.perf_counter() - self.started
@@ -237,15 +244,21 @@ class _Session:
         self.parameters = select(self.model, task.parameters)
         count = samples.num_samples
         size = min(count, plan.reference_size or max(512, 16 * batch_size))
-        order = np.random.default_rng([rng, 0]).permutation(count)[:size]
-        chunks = np.array_split(order, max(1, -(-size // CHUNK_SAMPLES)))
-        self.reference = [samples.take(np.sort(chunk)) for chunk in chunks]
+        order = np.sort(np.random.default_rng([rng, 0]).permutation(count)[:size])
+        pieces = max(1, -(-size // CHUNK_SAMPLES))
+        self.reference = [samples.take(chunk) for chunk in np.array_split(order, pieces)]
+        # Within the reference set: a coordinate that only other samples use would have a preconditioner of eps there.
         self.micro = micro_batches(
             samples,
             num=plan.num_micro_batches,
             size=plan.micro_batch_size,
             rng=np.random.default_rng([rng, 1]),
+            within=order,
         )
+        shuffled = np.random.default_rng([rng, 4]).permutation(order)
+        self.moment_batches = [
+            samples.take(chunk) for chunk in np.array_split(shuffled, max(2, size // plan.micro_batch_size))
+        ]
         trained = optimizer is None or task.pretrained
         self.steps = (0,) if optimizer is None else plan.probe_steps
         first = next(iter(self.parameters.values()))
@@ -286,16 +299,17 @@ class _Session:
         if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
             self.record.notes.append("BatchNorm measured with its running statistics, which training does not use")
         self.record.attrs["checks"] = json.dumps(getattr(operator, "checks", {}), default=str)
-        training = self.begin_training(operator) if self.optimizer and self.steps[-1] > 0 else None
-        scaling = None
-        for index, step in enumerate(self.steps):
-            if training is not None and step:
-                self.progress(f"taking real steps to {step}", index, len(self.steps))
-                training = self.advance(training, step)
+        dataset, scaling = self.stage(0, None)
+        self.keep(dataset, on_stage)
+        if len(self.steps) > 1:
+            training = self.training_run(self.gentle_rate(dataset))
+            for step in self.steps[1:]:
+                self.progress("taking real steps", step, self.steps[-1])
+                if not training.advance(step - len(training.losses)):
+                    raise NonFiniteError(f"training diverged before step {step} although the rehearsal did not")
                 self.record.losses = list(training.losses)
-            dataset, scaling = self.stage(step, training)
-            self.record.stages.append(dataset)
-            on_stage(self.record.to_tree())
+                dataset, scaling = self.stage(step, training)
+                self.keep(dataset, on_stage)
         if self.plan.num_probes:
             kind = HessianOperator if self.plan.matrix == "hessian" else GaussNewtonOperator
             target = self.space(self.operator(kind, self.reference, check=kind is GaussNewtonOperator), scaling)
@@ -309,6 +323,11 @@ class _Session:
             self.record.num_matvecs += int(self.record.spectrum.attrs["num_matvecs"])
             on_stage(self.record.to_tree())
 
+    @property
+    def coupled_decay(self) -> float:
+        """L2 weight decay that adds itself to gradient and Hessian; AdamW's is decoupled."""
+        return self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
+
     def operator(self, kind: type, batches: list[Batch], *, check: bool = False) -> HessianOperator:
         options = {**self.task.operator_options(), "parameters": list(self.parameters)}
         return kind(self.model, self.task.loss, batches, **options, check=check, rng=self.seed)
@@ -316,16 +335,13 @@ class _Session:
     def space(self, operator: HessianOperator, scaling: torch.Tensor | None) -> Operator:
         """Return the operator in the space of the optimizer: coupled weight decay added, then preconditioned."""
         result = Operator(lambda block: operator @ block, like=operator.like, name=operator.name)
-        decay = self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
-        if decay:
-            result = result.shift(decay)
+        if self.coupled_decay:
+            result = result.shift(self.coupled_decay)
         return result if scaling is None else result.congruence(scaling)
 
-    def begin_training(self, operator: HessianOperator) -> TrainingRun:
-        assert self.optimizer is not None
-        rate = self.plan.probe_learning_rate or self.default_rate(operator)
-        self.record.attrs["probe_learning_rate"] = rate
-        return self.training_run(rate)
+    def keep(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], None]) -> None:
+        self.record.stages.append(dataset)
+        on_stage(self.record.to_tree())
 
     def training_run(self, rate: float) -> TrainingRun:
         assert self.optimizer is not None
@@ -340,16 +356,43 @@ class _Session:
             rng=np.random.default_rng([self.seed, 2]),
         )
 
-    def default_rate(self, operator: HessianOperator) -> float:
-        """Return a gentle rate for the probe steps (see :class:`MeasurementPlan`)."""
+    def gentle_rate(self, start: xr.Dataset) -> float:
+        """Return a rate whose steps do not raise the loss: the default, or a quarter of it until that holds.
+
+        A rate near the limit spoils the measurement, so the steps are rehearsed and the model is set back.
+        """
+        rate = self.plan.probe_learning_rate or self.default_rate(start)
+        initial = float(start["loss"])
+        state = copy.deepcopy(self.model.state_dict())
+        for _ in range(MAX_REHEARSALS):
+            training = self.training_run(rate)
+            gentle = True
+            for step in self.steps[1:]:
+                self.progress("rehearsing real steps", step, self.steps[-1])
+                gentle = training.advance(step - len(training.losses)) and self.has_not_risen(initial)
+                if not gentle:
+                    break
+            self.model.load_state_dict(state)
+            if gentle:
+                self.record.attrs["probe_learning_rate"] = rate
+                return rate
+            self.record.remarks.append(f"steps at learning rate {rate:.3g} raised the loss; measured with smaller ones")
+            rate /= 4
+        raise NonFiniteError(
+            f"real steps raise the loss at every learning rate down to {rate:.3g}; check the loss and the data, or "
+            "say pretrained=True if the model is at a minimum"
+        )
+
+    def has_not_risen(self, initial: float) -> bool:
+        loss = float(self.operator(HessianOperator, self.reference).loss())
+        return loss <= initial + LOSS_SLACK * abs(initial)
+
+    def default_rate(self, start: xr.Dataset) -> float:
+        """Return the rate at which the rehearsal begins (see :class:`MeasurementPlan`)."""
         assert self.optimizer is not None
         if self.optimizer.is_adaptive:
             return PRETRAINED_PROBE_RATE if self.task.pretrained else ADAM_PROBE_RATE
-        sharpness = self.batch_sharpness()
-        if not sharpness > 0:
-            top = eigenpairs(self.space(operator, None), num=1, max_steps=20, rng=self.seed, keep_vectors=False)
-            sharpness = abs(float(top["eigenvalue"][0]))
-            self.record.num_matvecs += int(top.attrs["num_matvecs"])
+        sharpness = max(self.batch_sharpness(), float(start["curvature"][0]))
         rate = (1 - self.optimizer.beta) / sharpness if sharpness > 0 else 1e-2
         return rate * (0.1 if self.task.pretrained else 1.0)
 
@@ -368,18 +411,6 @@ class _Session:
             self.record.num_gradients += 1
         return float(np.mean(values)) if values else 0.0
 
-    def advance(self, training: TrainingRun, step: int) -> TrainingRun:
-        """Take real steps up to ``step``; after a divergence start afresh at a quarter of the rate."""
-        while not training.advance(step - len(training.losses)):
-            rate = training.learning_rate / 4
-            if rate < 1e-6 * float(self.record.attrs["probe_learning_rate"]):
-                raise NonFiniteError("training diverges at every rate that was tried; check the loss and the data")
-            self.record.notes.append(f"the probe steps diverged at learning rate {training.learning_rate:.3g}")
-            self.model.load_state_dict(copy.deepcopy(self.task.model.state_dict()))
-            training = self.training_run(rate)
-        self.record.attrs["probe_learning_rate"] = training.learning_rate
-        return training
-
     def stage(self, step: int, training: TrainingRun | None) -> tuple[xr.Dataset, torch.Tensor | None]:
         """Measure the current state; return its dataset and the scaling ``P^-1/2`` of the optimizer's space."""
         plan, label = self.plan, f"stage at {step} steps"
@@ -387,10 +418,9 @@ class _Session:
         micro = self.operator(HessianOperator, list(self.micro.batches))
         self.progress(f"{label}: gradient noise", 0, 1)
         gradients = micro_batch_gradients(micro)
-        scaling = self.preconditioner(gradients, training)
-        decay = self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
-        if decay:
-            gradients = gradients + decay * flatten(list(self.parameters.values()))[:, None]
+        if self.coupled_decay:
+            gradients = gradients + self.coupled_decay * self.flat_parameters()[:, None]
+        scaling = self.preconditioner(training)
         if scaling is not None:
             gradients = scaling[:, None] * gradients
         operator = self.space(hessian, scaling)
@@ -398,16 +428,15 @@ class _Session:
         pairs = eigenpairs(
             operator,
             num=plan.num_directions,
-            which="both",
+            which="largest",
             num_starts=plan.num_starts,
             max_steps=plan.max_krylov_steps,
-            tolerance=1e-3,
+            tolerance=1e-4,
             rng=self.seed,
             progress=lambda done, total: self.progress(f"{label}: Ritz pairs", done, total),
         )
-        top = pairs.isel(pair=(pairs["end"] == "largest").values)
         self.progress(f"{label}: curvature noise", 0, 1)
-        vectors = torch.as_tensor(top["eigenvector"].values.T.copy()).to(hessian.like)
+        vectors = torch.as_tensor(pairs["eigenvector"].values.T.copy()).to(hessian.like)
         noise = curvature_noise_grams(micro, vectors, scaling=scaling)
         self.record.num_matvecs += (
             gradients.shape[1] + int(pairs.attrs["num_matvecs"]) + noise.shape[0] * noise.shape[1]
@@ -423,10 +452,10 @@ class _Session:
         dataset = xr.Dataset(
             {
                 "loss": float(hessian.loss()),
-                "curvature": ("direction", padded(top["eigenvalue"].values)),
-                "residual": ("direction", padded(top["residual"].values)),
-                "start_curvature": ("start", np.asarray(pairs["start_top"].values, dtype=np.float64)),
-                "smallest_curvature": float(pairs["eigenvalue"].min()),
+                "curvature": ("direction", padded(pairs["eigenvalue"].values)),
+                "residual": ("direction", padded(pairs["residual"].values)),
+                "start_curvature": ("start", pairs["start_largest"].values),
+                "smallest_curvature": float(pairs["start_smallest"].min()),
                 "curvature_noise_gram": (("direction", "micro_batch", "other"), padded(noise)),
                 "gradient_gram": (("micro_batch", "other"), gram(gradients)),
                 "gradient_curvature_gram": (("micro_batch", "other"), gram(gradients, products)),
@@ -442,19 +471,33 @@ class _Session:
             raise NonFiniteError(f"a gradient is not finite after {step} real steps")
         return dataset, scaling
 
-    def preconditioner(self, gradients: torch.Tensor, training: TrainingRun | None) -> torch.Tensor | None:
-        r"""Return ``P^-1/2`` with ``P = sqrt(max(v_hat, G^2 + diag(Sigma)/b)) + eps``, or None for plain SGD.
+    def preconditioner(self, training: TrainingRun | None) -> torch.Tensor | None:
+        r"""Return ``P^-1/2`` with ``P = sqrt(max(v_hat, E g_b^2)) + eps``, or None for plain SGD.
 
         Young second moments are near zero for many coordinates, which makes the preconditioned curvature explode;
-        their expectation ``G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
-        ``G^2`` is ``mean_j g_j^2 - diag(Sigma)/m``, clipped at 0.
+        their expectation ``E g_b^2 = G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
+        ``G`` and ``diag(Sigma)`` are the mean and the scaled scatter of the gradients of pieces of the *whole*
+        reference set, on which the curvature is measured: a coordinate that few samples use must not be curved there
+        and flat here.
         """
         if self.optimizer is None or not self.optimizer.is_adaptive:
             return None
-        count, size = gradients.shape[1], self.micro.size
-        variance = size * gradients.var(dim=1, correction=1)
-        mean = gradients.mean(dim=1)
+        operator = self.operator(HessianOperator, self.moment_batches)
+        count, size = len(self.moment_batches), self.record.attrs["reference_size"] / len(self.moment_batches)
+        mean = torch.zeros_like(operator.like)
+        squared = torch.zeros_like(operator.like)
+        for index, gradient in enumerate(operator.batch_gradients(), 1):
+            decayed = gradient + self.coupled_decay * self.flat_parameters()
+            step = decayed - mean
+            mean += step / index
+            squared += step * (decayed - mean)
+        variance = size * squared / (count - 1)
+        self.record.num_gradients += count
         moment = mean**2 + variance * max(0.0, 1 / self.batch_size - 1 / (size * count))
         if training is not None and training.losses:
             moment = torch.maximum(moment, training.second_moment())
         return (moment.sqrt() + self.optimizer.eps).rsqrt()
+
+    def flat_parameters(self) -> torch.Tensor:
+        """Return the current parameters as one vector."""
+        return flatten(list(self.parameters.values())).detach()

@@ -43,8 +43,26 @@ class MicroBatches:
     size: int
 
 
-def micro_batches(samples: Samples, *, num: int = 24, size: int = 16, rng: np.random.Generator) -> MicroBatches:
+def micro_batches(
+    samples: Samples,
+    *,
+    num: int = 24,
+    size: int = 16,
+    rng: np.random.Generator,
+    within: npt.NDArray[np.int64] | None = None,
+) -> MicroBatches:
     """Draw ``num`` disjoint micro-batches of ``size`` samples; shrink ``size`` when the data are few.
+
+    Parameters
+    ----------
+    samples : Samples
+        All samples of the task.
+    num, size : int
+        How many micro-batches, of how many samples.
+    rng : numpy.random.Generator
+        Source of the draw.
+    within : ndarray of int, optional
+        Indices to draw from; all by default.
 
     Raises
     ------
@@ -55,14 +73,14 @@ def micro_batches(samples: Samples, *, num: int = 24, size: int = 16, rng: np.ra
         raise ArgumentError(f"at least {MIN_MICRO_BATCHES} micro-batches are needed for an error bar; got {num}")
     if size < 1:
         raise ArgumentError(f"micro-batches need at least 1 sample each; got {size}")
-    if samples.num_samples < MIN_MICRO_BATCHES:
+    within = np.arange(samples.num_samples) if within is None else within
+    if len(within) < MIN_MICRO_BATCHES:
         raise ArgumentError(
-            f"noise needs at least {MIN_MICRO_BATCHES} samples for disjoint micro-batches; the data have "
-            f"{samples.num_samples}"
+            f"noise needs at least {MIN_MICRO_BATCHES} samples for disjoint micro-batches; there are {len(within)}"
         )
-    count = min(num, samples.num_samples)
-    size = min(size, samples.num_samples // count)
-    order = rng.permutation(samples.num_samples)[: count * size].reshape(count, size)
+    count = min(num, len(within))
+    size = min(size, len(within) // count)
+    order = rng.permutation(within)[: count * size].reshape(count, size)
     return MicroBatches([samples.take(rows) for rows in order], size)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probes.batches import Batch
+from probes.batch import Batch
 from probes.losses import Loss
 from spectra.errors import DerivativeError, SpectraError, TaskError
 
@@ -98,7 +98,15 @@ class Objective:
     def double(self) -> "Objective":
         """Return an independent copy in float64 (may raise whatever copying the model raises)."""
         output = copy.deepcopy(self.output) if isinstance(self.output, nn.Module) else self.output
-        return Objective(copy.deepcopy(self.model).double(), self.loss.to(torch.float64), output)
+        # Results of an earlier forward pass kept as attributes (by weight_norm's hook, say) refuse to be copied.
+        kept = [
+            value
+            for module in self.model.modules()
+            for value in vars(module).values()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        memo = {id(value): value.detach().double() for value in kept}
+        return Objective(copy.deepcopy(self.model, memo).double(), self.loss.to(torch.float64), output)
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:

@@ -62,10 +62,11 @@ def preserved(model: nn.Module, *, random_state: bool = True) -> Iterator[None]:
             stack.enter_context(preserved_random_state(*devices))
         try:
             copies: dict[int, torch.Tensor] = {}
-            for module, originals in buffers:
-                for name, buffer in originals.items():
-                    if buffer is not None:
-                        module._buffers[name] = copies.setdefault(id(buffer), buffer.detach().clone())
+            with torch.inference_mode(False):
+                for module, originals in buffers:
+                    for name, buffer in originals.items():
+                        if buffer is not None:
+                            module._buffers[name] = copies.setdefault(id(buffer), buffer.detach().clone())
             yield
         finally:
             for module, originals in buffers:

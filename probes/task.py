@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -82,7 +82,7 @@ class Task:
             raise TaskError(f"Task.output must be a callable or None; got {_said(self.output)}.")
         if self.name is None:
             self.name = type(self.model).__name__
-        if not isinstance(self.parameters, str) and hasattr(self.parameters, "__iter__"):
+        if isinstance(self.parameters, Iterable) and not isinstance(self.parameters, str):
             self.parameters = list(self.parameters)
         select(self.model, self.parameters)
 

@@ -85,7 +85,7 @@ class TrainingRun:
         self.learning_rate = learning_rate
         self.losses: list[float] = []
         self._task = task
-        self._seed = int(rng.integers(2**62))
+        self._seed = int(rng.spawn(1)[0].integers(2**62))
         self._loss = read_loss(task.loss)
         self._batches = shuffled_batches(samples, batch_size=batch_size, rng=rng)
 

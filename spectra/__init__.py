@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         TaskError,
     )
     from spectra.estimates import Estimate
-    from spectra.lanczos import Tridiagonal, lanczos
+    from spectra.lanczos import lanczos
     from spectra.measure import (
         cdf,
         cdf_bounds,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from spectra.recommend import Recommendation
     from spectra.start_vectors import start_vectors
     from spectra.storage import load, save
+    from spectra.tridiagonal import Tridiagonal
 
 __version__ = "0.1.0"
 __spectra_probes__ = True
@@ -71,7 +72,7 @@ _HOME = {
         "TaskError",
     ),
     "estimates": ("Estimate",),
-    "lanczos": ("Tridiagonal", "lanczos"),
+    "lanczos": ("lanczos",),
     "measure": (
         "cdf",
         "cdf_bounds",
@@ -87,6 +88,7 @@ _HOME = {
     "recommend": ("Recommendation",),
     "start_vectors": ("start_vectors",),
     "storage": ("load", "save"),
+    "tridiagonal": ("Tridiagonal",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _SUBMODULES = ("errors", "plot", "recommend", "report", "testing")

@@ -5,10 +5,20 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_cupy_array, is_torch_array
 
-from spectra.errors import BackendError
+from spectra.errors import ArgumentError, BackendError
 from spectra.protocols import Array
 
-__all__ = ["describe", "detach", "dtype_name", "eps", "is_array", "namespace", "require_real", "to_host"]
+__all__ = [
+    "describe",
+    "detach",
+    "dtype_name",
+    "eps",
+    "finite_number",
+    "is_array",
+    "namespace",
+    "require_real",
+    "to_host",
+]
 
 
 def is_array(x: object) -> bool:
@@ -87,9 +97,20 @@ def to_host(x: Array) -> np.ndarray:
     dtype('float64')
     """
     if is_torch_array(x):
-        x = x.detach().cpu()
+        x = x.detach().cpu().numpy()
     elif is_cupy_array(x):
         x = x.get()
     elif not isinstance(x, np.ndarray):
         x = np.from_dlpack(x)
     return np.array(x, dtype=np.float64)
+
+
+def finite_number(value: float, *, name: str) -> float:
+    """Return ``value`` as a finite float, or raise ArgumentError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name} must be a finite real number, got {value!r}") from error
+    if not np.isfinite(number):
+        raise ArgumentError(f"{name} must be a finite real number, got {value!r}")
+    return number

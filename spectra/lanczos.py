@@ -1,105 +1,24 @@
 """Lanczos tridiagonalization, many start vectors at once, with full reorthogonalization."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import final
 
 import numpy as np
+from array_api_compat import device
 
-from spectra.arrays import describe, detach, eps, namespace, to_host
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.arrays import dtype_name, eps, namespace, to_host
+from spectra.errors import NonFiniteError
 from spectra.operators import Operator, as_operator
 from spectra.protocols import Array, Progress, SupportsMatmul
-from spectra.start_vectors import as_count
+from spectra.start_vectors import as_count, unit_rows
+from spectra.tridiagonal import Tridiagonal
 
-__all__ = ["BREAKDOWN", "Iteration", "Ritz", "Tridiagonal", "lanczos", "ritz", "tridiagonal_eigh"]
+__all__ = ["BREAKDOWN", "Iteration", "Tridiagonal", "lanczos"]
 
 BREAKDOWN = 64.0
 """A coupling of at most this many eps times the norm seen so far ends a Krylov space; rounding made it up to 21 eps."""
 
 _CHECK_EVERY = 8
-
-
-class Ritz(NamedTuple):
-    """Eigenvalues of a tridiagonal matrix (ascending), quadrature weights (sum 1), residual norms; each shape (k,)."""
-
-    values: np.ndarray
-    weights: np.ndarray
-    residuals: np.ndarray
-
-
-def tridiagonal_eigh(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues (ascending) and eigenvectors (columns) of a symmetric tridiagonal matrix, at any scale.
-
-    Parameters
-    ----------
-    diagonal : ndarray, shape (k,)
-    off_diagonal : ndarray, shape (k - 1,) or longer
-        Further entries are ignored.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> values, _ = tridiagonal_eigh(np.array([2.0, 2.0]), np.array([1.0]))
-    >>> values.round(12).tolist()
-    [1.0, 3.0]
-    """
-    k = len(diagonal)
-    off_diagonal = off_diagonal[: k - 1]
-    largest = max(np.max(np.abs(diagonal)), np.max(np.abs(off_diagonal), initial=0.0))
-    exponent = math.frexp(largest)[1]
-    matrix = np.diag(np.ldexp(diagonal, -exponent))
-    below = np.ldexp(off_diagonal, -exponent)
-    matrix[np.arange(1, k), np.arange(k - 1)] = below
-    values, vectors = np.linalg.eigh(matrix, UPLO="L")
-    return np.ldexp(values, exponent), vectors
-
-
-def ritz(diagonal: np.ndarray, off_diagonal: np.ndarray, num_steps: int) -> Ritz:
-    """Return Ritz values, Gauss weights and residual norms of the leading block of order ``num_steps``.
-
-    With ``T = S diag(theta) S'``: weights ``S[0, k]**2``, residual norms ``b |S[-1, k]|`` where b couples the block to
-    the next vector.
-
-    Source: Golub and Welsch (1969); Paige (1972).
-    """
-    values, vectors = tridiagonal_eigh(diagonal[:num_steps], off_diagonal)
-    weights = vectors[0] ** 2
-    residuals = off_diagonal[num_steps - 1] * np.abs(vectors[-1])
-    return Ritz(values, weights / np.sum(weights), residuals)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Tridiagonal:
-    """Tridiagonal matrices, one per start vector: small, NumPy float64, on the host.
-
-    Attributes
-    ----------
-    diagonal : ndarray, shape (p, m)
-        ``a_j``; zero beyond ``num_steps``.
-    off_diagonal : ndarray, shape (p, m)
-        ``b_j`` couples step j with the next one: entry ``num_steps - 1`` is the residual coupling, zero where the
-        Krylov space was exhausted.
-    num_steps : ndarray of int, shape (p,)
-        Order of each matrix: the steps asked for, or fewer where the Krylov space is smaller.
-    start_norm : ndarray, shape (p,)
-        Norms of the start vectors.
-    num_matvecs : int
-        Products spent.
-    basis : array, shape (p, m, n), or None
-        Orthonormal rows in the library and on the device of the operator; zero rows beyond ``num_steps``.
-    """
-
-    diagonal: np.ndarray
-    off_diagonal: np.ndarray
-    num_steps: np.ndarray
-    start_norm: np.ndarray
-    num_matvecs: int
-    basis: Array | None = None
-
-    def ritz(self, probe: int) -> Ritz:
-        """Return Ritz values (ascending), weights (sum 1) and residual norms of one start vector."""
-        return ritz(self.diagonal[probe], self.off_diagonal[probe], int(self.num_steps[probe]))
 
 
 @final
@@ -127,13 +46,13 @@ class Iteration:
     def __init__(self, A: SupportsMatmul | Array, start: Array, *, store: int, reorthogonalize: bool = True) -> None:
         self.operator: Operator = as_operator(A)
         xp = self._xp = namespace(self.operator.like)
-        self.vectors, self.start_norm = _unit_rows(start, self.operator)
+        self.vectors, self.start_norm = unit_rows(start, self.operator)
         p = self.vectors.shape[0]
-        kind = {"dtype": self.operator.dtype, "device": self.vectors.device}
+        kind = {"dtype": self.operator.dtype, "device": device(self.vectors)}
         self._previous = xp.zeros_like(self.vectors)
         self._coupling = xp.zeros((p,), **kind)
         self._norm = xp.zeros((p,), **kind)
-        self._alive = xp.ones((p,), dtype=xp.bool, device=self.vectors.device)
+        self._alive = xp.ones((p,), dtype=xp.bool, device=device(self.vectors))
         self._image: Array | None = None
         self._exponent: int | None = None
         self._store, self._reorthogonalize = store, reorthogonalize
@@ -170,7 +89,8 @@ class Iteration:
         """Multiply a product by the power of two ``2**-e`` that makes the operator's entries of order one."""
         exponent = -(self._exponent or 0)
         half = exponent // 2
-        return product if exponent == 0 else product * 2.0**half * 2.0 ** (exponent - half)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return product if exponent == 0 else product * 2.0**half * 2.0 ** (exponent - half)
 
     def advance(self, num_steps: int, *, progress: Progress | None = None, total: int = 0) -> None:
         """Do up to ``num_steps`` further steps, fewer if every Krylov space is exhausted; p products each.
@@ -216,8 +136,7 @@ class Iteration:
 
     def combine(self, probe: int, coefficients: np.ndarray) -> Array:
         """Return ``Q c``, shape (n, r), for coefficients (k, r) on the first k stored vectors of one start vector."""
-        xp, like = self._xp, self.operator.like
-        coefficients = xp.asarray(coefficients.astype(_numpy_dtype(like)), device=like.device)
+        xp, coefficients = self._xp, self.coefficients(coefficients)
         total = None
         for b, block in enumerate(self._blocks):
             part = coefficients[b * self._store : min((b + 1) * self._store, coefficients.shape[0]), :]
@@ -226,9 +145,25 @@ class Iteration:
                 total = term if total is None else total + term
         return total
 
+    def coefficients(self, values: np.ndarray) -> Array:
+        """Return small host values as an array of the operator's library, dtype and device."""
+        like = self.operator.like
+        return self._xp.asarray(values.astype(dtype_name(like.dtype)), device=device(like))
+
+    def unscaled(self, values: np.ndarray) -> np.ndarray:
+        """Undo `scaled` for values on the host."""
+        return np.ldexp(values, self._exponent or 0)
+
     def _step(self) -> None:
         """Do one step for every start vector, without waiting for the device."""
-        xp, q, w = self._xp, self.vectors, self.image()
+        image = self.image()
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named, by `_read`
+            self._orthogonalize(image)
+        self.num_done += 1
+
+    def _orthogonalize(self, w: Array) -> None:
+        """Turn the image of the current vectors into the next vectors and two coefficients."""
+        xp, q = self._xp, self.vectors
         self._keep(q)
         a = xp.where(self._alive, xp.vecdot(q, w), 0.0)
         w = w - a[:, None] * q - self._coupling[:, None] * self._previous
@@ -239,8 +174,7 @@ class Iteration:
         b = xp.linalg.vector_norm(w, axis=-1)
         self._norm = xp.maximum(self._norm, xp.maximum(xp.abs(a), b))
         self._alive = self._alive & ~(b <= BREAKDOWN * eps(w) * self._norm)
-        self.num_done += 1
-        if self.num_done == self.operator.shape[0]:
+        if self.num_done + 1 == self.operator.shape[0]:
             self._alive = xp.zeros_like(self._alive)
         b = xp.where(self._alive, b, 0.0)
         divisor = xp.where(self._alive, b, 1.0)
@@ -255,7 +189,7 @@ class Iteration:
         position = self.num_done % self._store
         if position == 0:
             p, n = q.shape
-            self._blocks.append(self._xp.zeros((p, self._store, n), dtype=q.dtype, device=q.device))
+            self._blocks.append(self._xp.zeros((p, self._store, n), dtype=q.dtype, device=device(q)))
         self._blocks[-1][:, position, :] = q
 
     def _project(self, w: Array) -> None:
@@ -300,37 +234,57 @@ def lanczos(
     """Tridiagonalize a symmetric operator on the Krylov space of each start vector.
 
     ``A q_j = b_{j-1} q_{j-1} + a_j q_j + b_j q_{j+1}`` with orthonormal ``q_j`` and ``q_1 = start / ||start||``.
+
+    Parameters
+    ----------
+    A : Operator or anything `as_operator` accepts, shape (n, n)
+        Real symmetric (not tested here, see `spectra.slq`).
+    start : array, shape (n,) or (n, p)
+        Nonzero start vectors in the library, dtype and on the device of the operator.
+    num_steps : int
+        Steps m; at most n are made, and fewer where the Krylov space is smaller.
+    reorthogonalize : bool
+        Whether to orthogonalize each new vector twice against all before it. Without it nothing needs to be stored and
+        eigenvalues return as copies: good for integrals against the measure only, never for lists of eigenvalues.
+    keep_basis : bool
+        Whether to return the Lanczos vectors.
+    progress : callable, optional
+        Called with ``(steps done, steps planned)`` after each step.
+
+    Returns
+    -------
+    Tridiagonal
+        NumPy float64 on the host; the basis, if kept, stays on the device of the operator.
+
+    Raises
+    ------
+    NonFiniteError
+        If a product contains NaN or infinity; names step and start vector.
+    ArgumentError
+        If ``num_steps`` is no positive integer, or a start vector is zero or not finite.
+    ShapeError, BackendError
+        If the start vectors do not fit the operator.
+
+    Notes
+    -----
+    Costs ``p m`` products, and ``p m n`` numbers of storage if it reorthogonalizes or keeps the basis. The host waits
+    for the device once to read the scale of the operator, and every eighth step. The iteration runs on ``2**-e A``, so
+    that multiplying A by a power of two changes units only. A Krylov space counts as exhausted where the next coupling
+    is at most 64 eps times the norm seen so far; its start vector is then frozen while the others go on.
+
+    Source: Lanczos (1950); Paige (1972); Giraud, Langou, Rozloznik and van den Eshof (2005) for orthogonalizing twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> T = lanczos(np.diag([1.0, 1.0, 5.0]), np.ones(3), num_steps=3)
+    >>> T.num_steps.tolist(), T.ritz(0).values.round(12).tolist(), T.ritz(0).weights.round(12).tolist()
+    ([2], [1.0, 5.0], [0.666666666667, 0.333333333333])
     """
     m = min(as_count(num_steps, name="num_steps"), as_operator(A).shape[0])
     iteration = Iteration(A, start, store=m if reorthogonalize or keep_basis else 0, reorthogonalize=reorthogonalize)
     iteration.advance(m, progress=progress, total=m)
     return iteration.tridiagonal(basis=keep_basis)
-
-
-def _numpy_dtype(x: Array) -> Any:
-    """Return the NumPy dtype of the same name."""
-    return np.float32 if eps(x) > 1e-10 else np.float64
-
-
-def _unit_rows(start: Array, operator: Operator) -> tuple[Array, np.ndarray]:
-    """Return the start vectors as rows of norm one, shape (p, n), and their norms on the host."""
-    xp = namespace(start)
-    if start.ndim not in (1, 2) or start.shape[0] != operator.shape[0] or 0 in start.shape:
-        n = operator.shape[0]
-        raise ShapeError(f"start must have shape ({n},) or ({n}, p) to fit {operator.name!r}, got {describe(start)}")
-    operator.require_like(start, what="start")
-    start = detach(start)
-    rows = start[None, :] if start.ndim == 1 else xp.matrix_transpose(start)
-    largest = xp.max(xp.abs(rows), axis=1)
-    top = to_host(largest)
-    if not np.all(np.isfinite(top) & (top > 0)):
-        probe = int(np.argmin(np.isfinite(top) & (top > 0)))
-        raise ArgumentError(f"start vectors must be finite and nonzero; column {probe} has largest entry {top[probe]}")
-    rows = rows / largest[:, None]
-    norm = xp.linalg.vector_norm(rows, axis=1)
-    unit = xp.empty_like(rows)
-    unit[:, :] = rows / norm[:, None]
-    return unit, top * to_host(norm)
 
 
 def _non_finite(operator: Operator, *, step: int, probe: int) -> NonFiniteError:

@@ -195,7 +195,8 @@ def _why(advice: Advice, *, markdown: bool) -> list[str]:
             f"{advice.requested_batch_size}; that changes at batch size {number(get('saturation_batch_size'))}"
         )
     lines.append(f"{bullet}rule: {advice.learning_rate.evidence.get('rule')}")
-    lines += [f"{bullet}note: {note}" for note in advice.run.notes]
+    remarks = str(advice.run.attributes.get("remarks", "")).split("\n")
+    lines += [f"{bullet}note: {note}" for note in (*advice.run.notes, *remarks) if note]
     return lines
 
 

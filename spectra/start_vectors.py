@@ -6,11 +6,12 @@ from typing import Literal
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, dtype_name, namespace, require_real
+from spectra.arrays import describe, detach, dtype_name, namespace, require_real, to_host
 from spectra.errors import ArgumentError, ShapeError
+from spectra.operators import Operator
 from spectra.protocols import Array
 
-__all__ = ["Distribution", "as_count", "as_seed", "start_vectors"]
+__all__ = ["Distribution", "as_count", "as_seed", "start_vectors", "unit_rows"]
 
 Distribution = Literal["sphere", "rademacher", "gaussian"]
 _DISTRIBUTIONS = ("sphere", "rademacher", "gaussian")
@@ -127,6 +128,35 @@ def start_vectors(
     for i in range(num):
         rows[i] = _draw(np.random.default_rng([seed, first + i]), n, distribution)
     return xp.matrix_transpose(xp.asarray(rows, device=device(like)))
+
+
+def unit_rows(start: Array, operator: Operator) -> tuple[Array, np.ndarray]:
+    """Return the start vectors as rows of norm one, shape (p, n), and their norms on the host.
+
+    Raises
+    ------
+    ShapeError, BackendError
+        If they do not fit the operator.
+    ArgumentError
+        If one of them is zero or not finite.
+    """
+    xp = namespace(start)
+    if start.ndim not in (1, 2) or start.shape[0] != operator.shape[0] or 0 in start.shape:
+        n = operator.shape[0]
+        raise ShapeError(f"start must have shape ({n},) or ({n}, p) to fit {operator.name!r}, got {describe(start)}")
+    operator.require_like(start, what="start")
+    start = detach(start)
+    rows = start[None, :] if start.ndim == 1 else xp.matrix_transpose(start)
+    largest = xp.max(xp.abs(rows), axis=1)
+    top = to_host(largest)
+    if not np.all(np.isfinite(top) & (top > 0)):
+        probe = int(np.argmin(np.isfinite(top) & (top > 0)))
+        raise ArgumentError(f"start vectors must be finite and nonzero; column {probe} has largest entry {top[probe]}")
+    rows = rows / largest[:, None]
+    norm = xp.linalg.vector_norm(rows, axis=1)
+    unit = xp.empty_like(rows)
+    unit[:, :] = rows / norm[:, None]
+    return unit, top * to_host(norm)
 
 
 def _draw(generator: np.random.Generator, n: int, distribution: Distribution) -> np.ndarray:

@@ -38,7 +38,7 @@ def char_transformer(*, seed: int = 0, num_sequences: int = 1200, length: int = 
         nn.CrossEntropyLoss(),
         list(zip(inputs[order].split(batch_size), target[order].split(batch_size), strict=True)),
         name="char_transformer",
-        description=f"two-layer causal transformer at initialization on {num_sequences} sequences of {length} characters",
+        description=f"two-layer causal transformer at initialization, {num_sequences} sequences of {length} characters",
     )
 
 

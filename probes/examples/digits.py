@@ -62,7 +62,7 @@ def digits_cnn(*, seed: int = 0, batch_size: int = 256) -> Task:
         nn.CrossEntropyLoss(),
         _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
         name="digits_cnn",
-        description="two convolutions and two linear layers at initialization on 1797 handwritten digits, cross-entropy",
+        description="two convolutions, two linear layers, at initialization on 1797 handwritten digits, cross-entropy",
     )
 
 

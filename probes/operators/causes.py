@@ -1,6 +1,6 @@
 """Why a model cannot be measured: known causes, looked for in the model itself so that errors can name them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probes.batches import tensors_in
+from probes.batch import tensors_in
 from probes.state import differentiable, preserved
 from spectra.errors import NonDeterministicError, TaskError
 
@@ -120,21 +120,9 @@ def randomness(model: nn.Module) -> str:
     return "The forward pass or the loss draws random numbers or keeps a state from call to call. Fix it by a seed."
 
 
-def stop_gradient_cause(model: nn.Module, evaluate: Callable[[], Tensor]) -> str:
+def stop_gradient_cause(model: nn.Module, custom: Sequence[str]) -> str:
     """Say why a gradient may not be the derivative of its loss, in one or two sentences."""
-    causes = []
-    spectral = [
-        name.partition(".parametrizations")[0]
-        for name, module in model.named_modules()
-        if type(module).__name__ == "_SpectralNorm" and module.training
-    ]
-    spectral += _hooked(model, "SpectralNorm", training=True)
-    if spectral:
-        causes.append(
-            f"spectral_norm in train mode ({', '.join(spectral[:3])}) treats its power iteration as constant: call "
-            "model.eval()."
-        )
-    custom = custom_functions(model, evaluate)
+    causes = _spectral_norm_cause(model)
     if custom:
         causes.append(f"The hand-written autograd.Function {', '.join(custom)} may have a wrong backward.")
     causes.append(
@@ -144,7 +132,7 @@ def stop_gradient_cause(model: nn.Module, evaluate: Callable[[], Tensor]) -> str
     return " ".join(causes)
 
 
-def second_order_cause(model: nn.Module, evaluate: Callable[[], Tensor]) -> str:
+def second_order_cause(model: nn.Module, custom: Sequence[str]) -> str:
     """Say why a second derivative may be wrong although the first is right, in one or two sentences."""
     normalized = [
         name.partition(".parametrizations")[0]
@@ -157,16 +145,34 @@ def second_order_cause(model: nn.Module, evaluate: Callable[[], Tensor]) -> str:
             "g * v / v.norm() as your own parametrization, or remove it (torch.nn.utils.parametrize."
             "remove_parametrizations) before measuring."
         )
-    custom = custom_functions(model, evaluate)
+    spectral = _spectral_norm_cause(model)
+    if spectral:
+        return spectral[0]
     if custom:
         return (
             f"Likely cause: the hand-written autograd.Function {', '.join(custom)}, whose backward is not itself "
             "differentiable (once_differentiable, detach or NumPy inside backward)."
         )
     return (
-        "Some layer has a backward that is not differentiable, or a gradient cut inside it (detach(), torch.no_grad()). "
-        "Find it by measuring parts of the model, with parameters=."
+        "Some layer has a backward that is not differentiable, or a gradient cut inside it (detach(), "
+        "torch.no_grad()). Find it by measuring parts of the model, with parameters=."
     )
+
+
+def _spectral_norm_cause(model: nn.Module) -> list[str]:
+    """Say that spectral normalization is active in train mode, if it is."""
+    spectral = [
+        name.partition(".parametrizations")[0]
+        for name, module in model.named_modules()
+        if type(module).__name__ == "_SpectralNorm" and module.training
+    ]
+    spectral += _hooked(model, "SpectralNorm", training=True)
+    if not spectral:
+        return []
+    return [
+        f"spectral_norm in train mode ({', '.join(spectral[:3])}) treats its power iteration as constant: call "
+        "model.eval()."
+    ]
 
 
 def custom_functions(model: nn.Module, evaluate: Callable[[], Tensor]) -> list[str]:

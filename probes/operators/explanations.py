@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from probes.batches import Batch, tensors_in
+from probes.batch import Batch, tensors_in
 from probes.objective import Objective
 from probes.operators.causes import derivative_hint
 from spectra.errors import DerivativeError, NonFiniteError, SpectraError
@@ -37,11 +37,11 @@ def require_finite_loss(value: Tensor, where: str, batch: Batch) -> Tensor:
             bad = int((~torch.isfinite(leaf)).sum()) if leaf.is_floating_point() else 0
             if bad:
                 raise NonFiniteError(
-                    f"the loss {where} is {float(value)}: its {part} contain {bad} values that are NaN or "
+                    f"the loss {where} is {float(value.detach())}: its {part} contain {bad} values that are NaN or "
                     "infinite. Clean the data."
                 )
     raise NonFiniteError(
-        f"the loss {where} is {float(value)} although its data are finite: the parameters are not finite, or "
+        f"the loss {where} is {float(value.detach())} although its data are finite: the parameters are not finite, or "
         "the forward pass overflows or divides by zero. Look at the parameters, or measure in float64."
     )
 

@@ -83,14 +83,10 @@ def linearized(outputs: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, t
 
 def tangents(probe: Tensor, transposed: Sequence[Tensor | None], vectors: Sequence[Tensor]) -> Tensor:
     """Return :math:`J v`, shape of the outputs, from what :func:`linearized` gave; its graphs are kept."""
-    kept = [i for i, t in enumerate(transposed) if t is not None and t.requires_grad]
+    kept = [(t, v) for t, v in zip(transposed, vectors, strict=True) if t is not None and t.requires_grad]
     if not kept:
         return torch.zeros_like(probe)
     (tangent,) = torch.autograd.grad(
-        [transposed[i] for i in kept],  # type: ignore[misc]
-        probe,
-        [vectors[i] for i in kept],
-        retain_graph=True,
-        allow_unused=True,
+        [t for t, _ in kept], probe, [v for _, v in kept], retain_graph=True, allow_unused=True
     )
     return torch.zeros_like(probe) if tangent is None else tangent.detach()

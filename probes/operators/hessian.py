@@ -18,7 +18,7 @@ class HessianOperator(CurvatureOperator):
 
     A product is :math:`H v = \nabla (g(\theta)^T v)` with g the gradient (Pearlmutter 1994, section 2): the gradient's
     graph of a batch is built once and differentiated once for each column. Cost per batch: one gradient with graph,
-    then about 1.5 gradients per column. The first axis of data is never coupled, so batches add up exactly.
+    then about 1.5 gradients per column.
 
     See :class:`probes.operators.base.CurvatureOperator` for parameters, attributes and methods.
 

@@ -1,0 +1,233 @@
+"""Integrals against a spectral measure, with error bars that cover probes, quadrature and rounding."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spectra.errors import ArgumentError, NonFiniteError
+from spectra.estimates import Estimate, Status
+from spectra.lanczos import BREAKDOWN
+from spectra.measure_schema import Probe, eps_of, probes_of
+from spectra.start_vectors import as_count
+from spectra.tridiagonal import ritz
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["expectation", "moment"]
+
+_LARGEST_GAP = 0.05
+_COVERS = "random probes (Student t), unresolved quadrature (gap between all steps and half of them), and rounding"
+
+
+def expectation(measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, level: float = 0.95) -> Estimate:
+    """Integrate f against the spectral measure: an estimate of ``tr f(A) / n``.
+
+    With the samples ``s_i = sum_k w_ik f(theta_ik)`` of the probes, the interval is
+
+    ``mean(s) +- (t_{p-1} sd(s) / sqrt(p) + Delta + rounding)``,  ``Delta = |mean_i (G_m - G_{m//2})|``,
+
+    where ``G_k`` is the Gauss value from the leading k x k block of the same tridiagonal matrix.
+
+    Parameters
+    ----------
+    measure : xarray.Dataset
+        From `spectra.slq`. The mass is 1: multiply by ``measure.attrs["dimension"]`` for a trace.
+    f : callable
+        Maps a one-dimensional float64 array to values of the same shape (or to one number).
+    level : float
+        Nominal coverage, in (0, 1).
+
+    Returns
+    -------
+    Estimate
+        In the units of f. ``status`` is
+
+        * ``"resolved"``: Delta is at most 5% of the mean of abs(f);
+        * ``"unresolved"``: it is more, the steps are too few and there is no interval;
+        * ``"exact"``: every probe ended after one step, the operator is a multiple of the identity;
+        * ``"singular"``: f is infinite at zero, and there is a Ritz value within ``64 eps ||A||`` of it.
+
+        A single probe gives neither standard error nor interval.
+
+    Raises
+    ------
+    ArgumentError
+        If f is not defined at a Ritz value. Ritz values lie within the range of the spectrum: for ``numpy.log`` this
+        proves that the operator has a negative eigenvalue.
+    NonFiniteError
+        If f is infinite at a Ritz value away from zero (overflow).
+    SchemaError
+        If ``measure`` is not a spectral measure.
+
+    Notes
+    -----
+    No products. Delta covered the quadrature error in 99.8% of the resolved cases of a study over 18 spectra and six
+    functions. It cannot see an eigenvalue that no probe has seen: a function carried by a handful of eigenvalues needs
+    more probes than its standard error says.
+
+    Source: Bai, Fahey and Golub (1996) for the estimate; Delta is a construction of this project.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import spectra
+    >>> measure = spectra.slq(3.0 * np.eye(50), num_probes=4)
+    >>> estimate = expectation(measure, np.log)
+    >>> estimate.status, bool(abs(estimate.value - np.log(3.0)) < 1e-12)
+    ('exact', True)
+    """
+    return _estimate(measure, f, level=level, degree=None)
+
+
+def moment(measure: "xr.Dataset", order: int, *, level: float = 0.95) -> Estimate:
+    """Return the moment ``tr(A**order) / n``.
+
+    Without quadrature error up to order ``2 num_nodes - 1``, hence with the probes' error alone.
+
+    Parameters
+    ----------
+    measure : xarray.Dataset
+        From `spectra.slq`.
+    order : int
+        Not negative.
+    level : float
+        Nominal coverage, in (0, 1).
+
+    Raises
+    ------
+    ArgumentError
+        If ``order`` is not a non-negative integer.
+    NonFiniteError
+        If a power overflows.
+
+    Notes
+    -----
+    No products. Source: Golub and Meurant (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import spectra
+    >>> measure = spectra.slq(np.diag([1.0, -1.0, 1.0, -1.0]), num_probes=8)
+    >>> moment(measure, 0).value, round(moment(measure, 2).value, 12)
+    (1.0, 1.0)
+    """
+    order = as_count(order, name="order", least=0)
+    with np.errstate(over="ignore", under="ignore"):
+        return _estimate(measure, lambda x: x**order, level=level, degree=order)
+
+
+def _estimate(
+    measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, level: float, degree: int | None
+) -> Estimate:
+    """Integrate f, a polynomial of the given degree if one is given."""
+    if not 0.0 < level < 1.0:
+        raise ArgumentError(f"level must lie strictly between 0 and 1, got {level!r}")
+    probes = probes_of(measure)
+    norm = max(float(np.max(np.abs(probe.values))) for probe in probes)
+    eps = eps_of(measure)
+    band = BREAKDOWN * eps * norm
+    samples = np.array([_integral(f, probe.values, probe.weights, band=band) for probe in probes])
+    value = float(np.mean(samples)) if np.all(np.isfinite(samples)) else float(np.sum(samples))
+    num_matvecs = int(measure.attrs["num_matvecs"])
+    if np.isinf(value):
+        return _plain(value, level, num_matvecs, "singular", stderr=None)
+    p = len(probes)
+    size = float(np.mean([_integral(lambda x: np.abs(f(x)), q.values, q.weights, band=band) for q in probes]))
+    gap = abs(float(np.mean([_gap(f, q, s, band=band, degree=degree) for q, s in zip(probes, samples, strict=True)])))
+    stderr = float(np.std(samples, ddof=1) / np.sqrt(p)) if p > 1 else None
+    if not gap <= _LARGEST_GAP * size:
+        return _plain(value, level, num_matvecs, "unresolved", stderr=stderr)
+    status: Status = "exact" if all(q.is_exact and len(q.values) == 1 for q in probes) else "resolved"
+    if stderr is None:
+        return _plain(value, level, num_matvecs, status, stderr=None)
+    from scipy.special import stdtrit
+
+    rounding = BREAKDOWN * eps * size + float(np.mean([_variation(f, q, band) for q in probes]))
+    half_width = float(stdtrit(p - 1, 0.5 + 0.5 * level)) * stderr + gap + rounding
+    return Estimate(
+        value=value,
+        stderr=stderr,
+        low=value - half_width,
+        high=value + half_width,
+        level=level,
+        covers=_COVERS,
+        num_matvecs=num_matvecs,
+        status=status,
+    )
+
+
+def _plain(value: float, level: float, num_matvecs: int, status: Status, *, stderr: float | None) -> Estimate:
+    """Return an estimate without an interval."""
+    return Estimate(
+        value=value,
+        stderr=stderr,
+        low=None,
+        high=None,
+        level=level,
+        covers="nothing: no interval is given",
+        num_matvecs=num_matvecs,
+        status=status,
+    )
+
+
+def _call(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Call f and return real values of the shape of x."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        y = np.asarray(f(x.copy()))
+    if y.ndim == 0:
+        y = np.broadcast_to(y, x.shape)
+    if y.shape != x.shape or y.dtype.kind not in "biuf":
+        raise ArgumentError(
+            f"f must map a real array of shape {x.shape} to a real array of that shape, got {y.dtype} of {y.shape}"
+        )
+    return y.astype(np.float64)
+
+
+def _integral(f: Callable[[np.ndarray], np.ndarray], values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
+    """Return ``sum_k w_k f(theta_k)`` over nodes of nonzero weight.
+
+    A node within ``band`` of zero cannot be told from zero. If f is infinite there, so is the integral.
+    """
+    values, weights = values[weights > 0], weights[weights > 0]
+    y = _call(f, values)
+    near = np.abs(values) <= band
+    if np.any(near):
+        at_zero = _call(f, np.zeros(1))[0]
+        if np.isinf(at_zero):
+            return float(at_zero)
+        if np.isfinite(at_zero):
+            y = np.where(near & ~np.isfinite(y), at_zero, y)
+    if np.any(np.isnan(y)):
+        theta = values[np.argmax(np.isnan(y))]
+        raise ArgumentError(
+            f"f must be defined on the whole spectrum, but is NaN at the Ritz value {theta:.6g}; Ritz values lie "
+            "between the smallest and the largest eigenvalue, so the operator reaches at least this far"
+        )
+    if np.any(np.isinf(y)):
+        theta = values[np.argmax(np.isinf(y))]
+        raise NonFiniteError(f"f must be finite on the spectrum, but is infinite at the Ritz value {theta:.6g}")
+    return float(np.sum(weights * y))
+
+
+def _gap(f: Callable[[np.ndarray], np.ndarray], probe: Probe, full: float, *, band: float, degree: int | None) -> float:
+    """Return the Gauss value of all steps minus that of half of them; 0 where the quadrature is known to be exact."""
+    k = len(probe.values)
+    if probe.is_exact or (degree is not None and degree <= 2 * k - 1):
+        return 0.0
+    if k < 2:
+        return np.inf
+    half = ritz(probe.diagonal, probe.off_diagonal, k // 2)
+    return full - _integral(f, half.values, half.weights, band=band)
+
+
+def _variation(f: Callable[[np.ndarray], np.ndarray], probe: Probe, band: float) -> float:
+    """Return how much the integral changes when its nodes move by their rounding error, signs kept."""
+    keep = probe.weights > 0
+    values, weights = probe.values[keep], probe.weights[keep]
+    step = np.minimum(band, 0.5 * np.abs(values))
+    y = _call(f, values)
+    changes = np.abs([_call(f, values + step) - y, _call(f, values - step) - y])
+    return float(np.sum(weights * np.max(np.where(np.isfinite(changes), changes, 0.0), axis=0)))

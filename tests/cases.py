@@ -1,0 +1,56 @@
+"""What the tests run over: array libraries, spectra, and operators. A new operator is one line in ``OPERATORS``."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spectra import Operator, as_operator, gram
+from spectra.testing import SPECTRA, matrix_with_spectrum, spectrum
+
+ARRAY_LIBRARIES = ("numpy", "torch", "array_api_strict")
+N = 40
+
+
+def load(library: str) -> Any:
+    """Return the namespace of an array library; skip the test where it is not installed."""
+    pytest.importorskip(library)
+    return importlib.import_module(f"array_api_compat.{library}" if library in {"numpy", "torch"} else library)
+
+
+def matrix(name: str, n: int = N, rng: int = 0) -> np.ndarray:
+    """Return a dense matrix with a named spectrum."""
+    return matrix_with_spectrum(spectrum(name, n), rng)
+
+
+def _linear_operator() -> Any:
+    from scipy.sparse.linalg import aslinearoperator
+
+    return aslinearoperator(matrix("indefinite"))
+
+
+def _sparse() -> Any:
+    from scipy.sparse import diags_array
+
+    return diags_array([-np.ones(N - 1), 2.0 * np.ones(N), -np.ones(N - 1)], offsets=[-1, 0, 1]).tocsr()
+
+
+def _in_place(block: np.ndarray) -> np.ndarray:
+    return block * np.arange(1.0, N + 1.0)[:, None]
+
+
+OPERATORS: dict[str, Callable[[], Any]] = {
+    "matmat": lambda: Operator(_in_place, like=np.zeros(N)),
+    "integer matrix": lambda: np.diag(np.arange(N)),
+    "LinearOperator": _linear_operator,
+    "sparse": _sparse,
+    "shifted": lambda: as_operator(matrix("inverse")).shift(-0.5),
+    "scaled": lambda: as_operator(matrix("inverse")).scale(-1e3),
+    "sum": lambda: as_operator(matrix("inverse")) + as_operator(matrix("spiked", rng=1)),
+    "congruence": lambda: as_operator(matrix("spiked")).congruence(np.linspace(0.1, 2.0, N)),
+    "gram": lambda: gram(np.random.default_rng(0).standard_normal((20, N))),
+    "order one": lambda: np.array([[-3.0]]),
+    **{name: lambda name=name: matrix(name) for name in SPECTRA},
+}

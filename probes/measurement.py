@@ -161,7 +161,7 @@ def measure(
     rng: int = 0,
     name: str | None = None,
     progress: Progress | None = None,
-    on_stage: Callable[[xr.DataTree], None] | None = None,
+    on_stage: Callable[[xr.DataTree], object] | None = None,
 ) -> xr.DataTree:
     """Measure curvature and noise of a task before and after real steps of an optimizer.
 
@@ -207,8 +207,8 @@ def measure(
     spec = OptimizerSpec(kind=optimizer) if isinstance(optimizer, str) else optimizer  # type: ignore[arg-type]
     if read_loss(task.loss).reduction == "sum":
         raise TaskError(
-            "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over samples. "
-            "Use reduction='mean'."
+            "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over "
+            "samples. Use reduction='mean'."
         )
     samples = task.samples()
     if not 1 <= batch_size <= samples.num_samples:
@@ -288,7 +288,7 @@ class _Session:
             }
         )
 
-    def run(self, on_stage: Callable[[xr.DataTree], None]) -> None:
+    def run(self, on_stage: Callable[[xr.DataTree], object]) -> None:
         self.progress("checking the operator", 0, 1)
         operator = self.operator(HessianOperator, self.reference, check=True)
         loss = float(operator.loss())
@@ -339,7 +339,7 @@ class _Session:
             result = result.shift(self.coupled_decay)
         return result if scaling is None else result.congruence(scaling)
 
-    def keep(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], None]) -> None:
+    def keep(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], object]) -> None:
         self.record.stages.append(dataset)
         on_stage(self.record.to_tree())
 

@@ -6,10 +6,11 @@ A matrix with a known spectrum: a Marchenko-Pastur bulk and five outliers. Stoch
 products with it. How close is it, and do the error bars tell the truth?
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import spectra
-from spectra.plot import figure, plot_cdf, plot_density
+from spectra.plot import plot_cdf, plot_density
 
 rng = np.random.default_rng(0)
 n = 1000
@@ -30,7 +31,7 @@ print(f"Wasserstein distance to the exact spectrum: {spectra.wasserstein_distanc
 # The density is a picture, smoothed with a stated width. The cumulative distribution is not smoothed; its band is
 # certain for each start vector (Chebyshev-Markov-Stieltjes).
 
-result, axes = figure(ncols=2)
+result, axes = plt.subplots(ncols=2, figsize=(11, 4.2), layout="constrained")
 plot_density(measure, ax=axes[0])
 plot_cdf(measure, ax=axes[1])
 axes[1].plot(exact, np.arange(1, n + 1) / n, color="black", linewidth=1, label="exact")

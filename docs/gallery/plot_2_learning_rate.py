@@ -7,13 +7,13 @@ Recommend a learning rate for a small network on scikit-learn's digits, then swe
 
 import copy
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import probes
 from probes.objective import forward
 from probes.training import TrainingRun
-from spectra.plot import figure
 from spectra.recommend import OptimizerSpec
 from spectra.report import render
 
@@ -54,8 +54,7 @@ losses = [final_loss(rate) for rate in rates]
 # %%
 # The recommended rate with its interval, on the sweep.
 
-result, axes = figure(ncols=1)
-ax = np.ravel(axes)[0]
+result, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 ax.plot(rates, losses, marker="o", color="black", label="200 steps at this rate")
 rate = advice.learning_rate
 ax.axvspan(rate.low, rate.high, color="#D55E00", alpha=0.15, linewidth=0)

@@ -85,7 +85,7 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
     if options.threads:
         torch.set_num_threads(options.threads)
     task = load_task(name)
-    on_stage: Callable[[Any], None] | None = None if path is None else (lambda run: save(run, path))
+    on_stage: Callable[[Any], object] | None = None if path is None else (lambda run: save(run, path))
     try:
         with progress_bar(quiet=options.quiet) as progress:
             run = measure(

@@ -68,10 +68,12 @@ def summarize(data: "xr.Dataset | xr.DataTree") -> dict[str, Any]:
 
         summary["stages"] = [asdict(row) for row in advise(data).stages]
     if data.attrs["schema"] == "spectra/eigenpairs":
+        import numpy as np
+
         summary["eigenpairs"] = [
             {"eigenvalue": float(value), "residual": float(residual), "converged": bool(converged)}
-            for value, residual, converged in zip(
-                data["eigenvalue"].values, data["residual"].values, data["converged"].values, strict=True
+            for value, residual, converged in np.transpose(
+                [np.asarray(data[name]) for name in ("eigenvalue", "residual", "converged")]
             )
         ]
     return summary
@@ -145,7 +147,7 @@ def as_text(summary: dict[str, Any]) -> str:
         )
         sections.append(title + "\n" + table(("quantity", "value", "95% interval"), rows))
     if "stages" in summary:
-        rows = [
+        lines_of_stages = [
             (
                 str(row["step"]),
                 number(row["loss"]),
@@ -156,7 +158,7 @@ def as_text(summary: dict[str, Any]) -> str:
             for row in summary["stages"]
         ]
         header = ("real steps", "loss", "largest curvature", "curvature noise", "stable limit")
-        sections.append("STAGES\n" + table(header, rows))
+        sections.append("STAGES\n" + table(header, lines_of_stages))
     if "eigenpairs" in summary:
         rows = [
             (number(row["eigenvalue"], 6), number(row["residual"], 2), "yes" if row["converged"] else "NO")
@@ -175,7 +177,7 @@ def picture(data: "xr.Dataset | xr.DataTree") -> Any:
     if data.attrs["schema"] == "spectra/run" and "stages" in data.children:  # type: ignore[union-attr]
         from spectra.recommend import advise
 
-        return plot_advice(advise(data), data)
+        return plot_advice(advise(data), data)  # type: ignore[arg-type]
     measure = measure_of(data)
     if measure is None:
         raise ArgumentError("this file holds no spectral measure to plot")

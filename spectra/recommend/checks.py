@@ -152,7 +152,7 @@ def learning_rate_checks(
 def _settled_check(run: RunMeasurements, *, batch_size: int) -> Check:
     values = []
     for stage in run.stages[-2:]:
-        noise = [max(statistic.value, 0.0) for statistic in stage.curvature_noise]
+        noise = np.array([max(statistic.value, 0.0) for statistic in stage.curvature_noise])
         assert run.optimizer is not None
         limits = stable_limit(
             stage.curvature,

@@ -3,15 +3,16 @@ r"""Learning-rate rules: the largest stable rate at a batch size, and the rate t
 The limit is the smallest :func:`spectra.recommend.stable_limit` over the measured top directions. It is a *limit* of
 the linearized iteration, not the best rate; the recommended rate is, for a constant schedule,
 
-=================  ==================================================================  =============================
-optimizer          value                                                               interval
-=================  ==================================================================  =============================
-Adam, AdamW        the limit                                                           value/4 .. 4 value
-SGD                ``min(eta_dir, limit/2)``; ``1/(2 lam)`` where eta_dir is undefined  value/4 .. limit
-SGD with momentum  ``(1 - beta)`` x the SGD value                                      value .. max(value, limit/8)
-=================  ==================================================================  =============================
+=================  =====================================  =============================
+optimizer          value                                  interval
+=================  =====================================  =============================
+Adam, AdamW        the limit                              value/4 .. 4 value
+SGD                ``min(eta_dir, limit/2)``              value/4 .. limit
+SGD with momentum  ``(1 - beta)`` x the SGD value         value .. max(value, limit/8)
+=================  =====================================  =============================
 
-``eta_dir`` is the step that lowers the expected second-order loss most (McCandlish et al. 2018, eq. 2.6 and 2.7).
+``eta_dir`` is the step that lowers the expected second-order loss most (McCandlish et al. 2018, eq. 2.6 and 2.7);
+where it is undefined ``1/(2 lam)`` takes its place.
 Linear decay to zero allows twice the peak. Factors and intervals are empirical; ``docs/validation.md`` shows how they
 fare on the built-in tasks, with the command that measures it.
 """

@@ -137,7 +137,7 @@ def pair_statistic(gram: npt.ArrayLike) -> PairStatistic:
 
     Examples
     --------
-    >>> pair_statistic(np.ones((4, 4))).value
+    >>> float(pair_statistic(np.ones((4, 4))).value)
     1.0
     """
     matrix, diagonal = _checked(gram)

@@ -17,7 +17,8 @@ variable                     dims                                  meaning
 ===========================  ====================================  ==============================================
 
 all in the space of the preconditioner for Adam and AdamW, with the coordinate ``stage`` = number of real optimizer
-steps taken. The child ``spectrum`` is a spectral measure at the last stage, and ``probe_steps`` the training losses on the way.
+steps taken. The child ``spectrum`` is a spectral measure at the last stage, and ``probe_steps`` the training losses on
+the way.
 """
 
 from dataclasses import dataclass, field

@@ -70,7 +70,13 @@ def sum_loss() -> Task:
     return Task(network(), torch.nn.CrossEntropyLoss(reduction="sum"), [data()])
 
 
-def asymmetric() -> Task:
+def weight_norm() -> Task:
+    """Return a task whose second derivative is silently wrong in PyTorch, and not symmetric."""
+    layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(6, 3))
+    return Task(layer.double(), torch.nn.CrossEntropyLoss(), [data()])
+
+
+def wrong_backward() -> Task:
     """Return a task whose backward pass is not the derivative of its forward pass."""
 
     class Wrong(torch.autograd.Function):

@@ -46,7 +46,7 @@ def test_noise_grams_are_those_of_the_micro_batches():
 
 
 def test_the_sgd_limit_of_least_squares_separates_stable_from_unstable_rates():
-    """On a quadratic the linearization is exact: just below the limit the iterates stay bounded, well above they blow up."""
+    """On a quadratic the linearization is exact: below the limit the iterates stay bounded, well above they blow up."""
     from probes.training import TrainingRun
 
     task = small_tasks.least_squares()

@@ -44,8 +44,8 @@ CHUNK_SAMPLES = 256
 ADAM_PROBE_RATE = 1e-3
 PRETRAINED_PROBE_RATE = 1e-5
 
-#: How much the loss may rise over the probe steps: a converged model only jitters.
-LOSS_SLACK = 0.02
+#: How much the loss may rise from stage to stage, relatively: a converged model only jitters.
+LOSS_SLACK = 0.01
 MAX_REHEARSALS = 10
 
 
@@ -357,19 +357,22 @@ class _Session:
         )
 
     def gentle_rate(self, start: xr.Dataset) -> float:
-        """Return a rate whose steps do not raise the loss: the default, or a quarter of it until that holds.
+        """Return a rate at which no stage raises the loss of the one before: the default, quartered until that holds.
 
-        A rate near the limit spoils the measurement, so the steps are rehearsed and the model is set back.
+        A rate near the limit spoils the measurement: it drives the model onto a plateau, where curvature is small and
+        the stable limit looks large. So the steps are rehearsed, and the model is set back.
         """
         rate = self.plan.probe_learning_rate or self.default_rate(start)
-        initial = float(start["loss"])
         state = copy.deepcopy(self.model.state_dict())
         for _ in range(MAX_REHEARSALS):
             training = self.training_run(rate)
-            gentle = True
+            gentle, loss = True, float(start["loss"])
             for step in self.steps[1:]:
                 self.progress("rehearsing real steps", step, self.steps[-1])
-                gentle = training.advance(step - len(training.losses)) and self.has_not_risen(initial)
+                gentle = training.advance(step - len(training.losses))
+                if gentle:
+                    before, loss = loss, float(self.operator(HessianOperator, self.reference).loss())
+                    gentle = loss <= before + LOSS_SLACK * abs(before)
                 if not gentle:
                     break
             self.model.load_state_dict(state)
@@ -382,10 +385,6 @@ class _Session:
             f"real steps raise the loss at every learning rate down to {rate:.3g}; check the loss and the data, or "
             "say pretrained=True if the model is at a minimum"
         )
-
-    def has_not_risen(self, initial: float) -> bool:
-        loss = float(self.operator(HessianOperator, self.reference).loss())
-        return loss <= initial + LOSS_SLACK * abs(initial)
 
     def default_rate(self, start: xr.Dataset) -> float:
         """Return the rate at which the rehearsal begins (see :class:`MeasurementPlan`)."""

@@ -241,7 +241,7 @@ def _next_command(run: RunMeasurements, rate: Recommendation, batch: int) -> str
     claim = worst.claim if worst else ""
     if "Ritz pair" in claim or "directions have converged" in claim:
         return f"{base} --max-krylov-steps {2 * int(run.attributes.get('max_krylov_steps', 60))}"
-    if "settled" in claim:
+    if "settled" in claim or "left the initial state" in claim:
         last = run.stages[-1].step
         return f"{base} --probe-steps {last},{2 * last},{4 * last}"
     micro_batches = int(run.attributes.get("num_micro_batches", 24))

@@ -13,6 +13,7 @@ MIN_REAL_STEPS = 10
 MAX_RELATIVE_RESIDUAL = 0.10
 MAX_LIMIT_CHANGE = 4.0
 MAX_STEP_TO_LIMIT = 4.0
+MIN_LOSS_DECREASE = 0.02
 
 
 def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
@@ -134,6 +135,17 @@ def learning_rate_checks(
     )
     if len(run.stages) > 1 and not run.is_trained:
         checks.append(_settled_check(run, batch_size=batch_size))
+        decrease = 1 - stage.loss / run.stages[0].loss if run.stages[0].loss else 0.0
+        checks.append(
+            Check(
+                claim="the real steps left the initial state",
+                observed=f"the loss fell by {decrease:.1%}",
+                required=f"at least {MIN_LOSS_DECREASE:.0%}",
+                passed=decrease >= MIN_LOSS_DECREASE,
+                consequence=Verdict.TENTATIVE,
+                source="rates from near initialization ignore the sharpening that follows",
+            )
+        )
     if not (run.optimizer and run.optimizer.is_adaptive):
         checks += _step_checks(stage, directional_step, plain_limit)
     for note in run.notes:

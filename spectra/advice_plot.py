@@ -52,9 +52,10 @@ def plot_advice(advice: Advice, run: "xr.DataTree") -> Any:
 def plot_stages(advice: Advice, *, ax: Any) -> Any:
     """Draw largest curvature (with residual) and stable limit against the real steps taken; return the Axes."""
     steps = [row.step for row in advice.stages]
+    curvature = np.array([row.curvature for row in advice.stages])
     ax.errorbar(
         steps,
-        [row.curvature for row in advice.stages],
+        curvature,
         yerr=[row.residual for row in advice.stages],
         marker="o",
         color=CURVATURE,
@@ -63,7 +64,9 @@ def plot_stages(advice: Advice, *, ax: Any) -> Any:
     limits = np.array([row.max_stable_learning_rate for row in advice.stages])
     limits[~np.isfinite(limits)] = np.nan
     ax.plot(steps, limits, marker="s", color=LIMIT, label="largest stable learning rate")
-    ax.set(xlabel="real optimizer steps before measuring", yscale="log", xticks=steps)
+    ax.set(xlabel="real optimizer steps before measuring", xticks=steps)
+    if np.all(curvature > 0):
+        ax.set_yscale("log")
     ax.set_title("what was measured on the way", fontsize="medium")
     ax.legend(fontsize="small")
     ax.grid(alpha=0.25)

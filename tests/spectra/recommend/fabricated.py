@@ -39,7 +39,7 @@ def fabricated_run(
                 {
                     "loss": 1.0 / (1 + step),
                     "curvature": ("direction", np.diag(hessian)[:directions].copy()),
-                    "residual": ("direction", np.full(directions, residual * curvature)),
+                    "residual": ("direction", np.full(directions, residual * abs(curvature))),
                     "start_curvature": ("start", np.array([curvature, curvature * 0.999])),
                     "smallest_curvature": smallest,
                     "curvature_noise_gram": (("direction", "micro_batch", "other"), np.stack(grams)),

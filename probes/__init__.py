@@ -10,12 +10,12 @@ import spectra
 
 if TYPE_CHECKING:
     from probes import examples as examples
-    from probes.measurement import MeasurementPlan as MeasurementPlan
     from probes.measurement import measure as measure
     from probes.noise import curvature_noise as curvature_noise
     from probes.noise import gradient_noise as gradient_noise
     from probes.operators import GaussNewtonOperator as GaussNewtonOperator
     from probes.operators import HessianOperator as HessianOperator
+    from probes.plan import MeasurementPlan as MeasurementPlan
     from probes.recommendation import recommend as recommend
     from probes.task import Task as Task
     from probes.task import load_task as load_task
@@ -49,7 +49,7 @@ _HOMES = {
     "curvature_noise": "probes.noise",
     "gradient_noise": "probes.noise",
     "load_task": "probes.task",
-    "MeasurementPlan": "probes.measurement",
+    "MeasurementPlan": "probes.plan",
     "measure": "probes.measurement",
     "recommend": "probes.recommendation",
 }

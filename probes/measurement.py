@@ -10,11 +10,9 @@ nothing of the user's is touched.
 """
 
 import copy
-import itertools
 import json
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -25,6 +23,8 @@ from probes.losses import read_loss
 from probes.noise import curvature_noise_grams, gram, micro_batch_gradients, micro_batches
 from probes.operators import GaussNewtonOperator, HessianOperator
 from probes.parameters import flatten, select
+from probes.plan import MeasurementPlan
+from probes.record import Record
 from probes.task import Task
 from probes.training import TrainingRun, shuffled_batches
 from spectra import Operator, eigenpairs, slq
@@ -33,14 +33,14 @@ from spectra.provenance import provenance
 from spectra.recommend import OptimizerSpec, gradient_statistics
 from spectra.recommend.run import RUN_SCHEMA, RUN_SCHEMA_VERSION
 
-__all__ = ["MeasurementInterrupted", "MeasurementPlan", "measure"]
+__all__ = ["MeasurementInterrupted", "measure"]
 
 Progress = Callable[[str, int, int], None]
 
 #: Samples in one piece of the reference set: bounds the memory of a product, does not change its value.
 CHUNK_SAMPLES = 256
 
-#: Gentle probe rates of recommenders.md: AdamW from scratch 1e-3; a pretrained model well below fine-tuning rates.
+#: Gentle rates, by design choice: a rate near the limit spoils the measurement. A pretrained model moves far less.
 ADAM_PROBE_RATE = 1e-3
 PRETRAINED_PROBE_RATE = 1e-5
 
@@ -49,107 +49,12 @@ LOSS_SLACK = 0.01
 MAX_REHEARSALS = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeasurementPlan:
-    """What to measure, and how carefully.
-
-    Attributes
-    ----------
-    probe_steps : tuple of int
-        Real optimizer steps at which to measure, increasing, from 0.
-    probe_learning_rate : float, optional
-        Rate of those steps; by default 1e-3 for Adam and AdamW (1e-5 if the task is pretrained), ``1/lam_0`` for SGD
-        and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the larger of batch sharpness and largest
-        curvature at the start. Quartered until the steps do not raise the loss.
-    num_directions : int
-        Top Ritz vectors at which the curvature noise is measured.
-    num_starts : int
-        Start vectors of the eigenpair search.
-    max_krylov_steps : int
-        Step limit of that search.
-    num_probes, num_steps : int
-        Start vectors and Lanczos steps of the spectral measure; ``num_probes=0`` leaves it out.
-    num_micro_batches, micro_batch_size : int
-        Disjoint micro-batches for the noise.
-    reference_size : int, optional
-        Samples of the reference set; ``max(512, 16 batch_size)``, at most all, by default.
-    matrix : {"hessian", "gauss_newton"}
-        Matrix of the spectral measure. Limits always come from the Hessian.
-    """
-
-    probe_steps: tuple[int, ...] = (0, 10, 20)
-    probe_learning_rate: float | None = None
-    num_directions: int = 3
-    num_starts: int = 2
-    max_krylov_steps: int = 60
-    num_probes: int = 10
-    num_steps: int = 30
-    num_micro_batches: int = 24
-    micro_batch_size: int = 16
-    reference_size: int | None = None
-    matrix: str = "hessian"
-
-    def __post_init__(self) -> None:
-        """Refuse plans that cannot be carried out."""
-        steps = self.probe_steps
-        if not steps or steps[0] != 0 or any(b <= a for a, b in itertools.pairwise(steps)):
-            raise ArgumentError(f"probe_steps must increase from 0; got {steps}")
-        for name in ("num_directions", "num_starts", "max_krylov_steps", "num_steps", "micro_batch_size"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if self.num_probes < 0:
-            raise ArgumentError(f"num_probes must not be negative; got {self.num_probes}")
-        if self.reference_size is not None and self.reference_size < 1:
-            raise ArgumentError(f"reference_size must be at least 1; got {self.reference_size}")
-        if self.probe_learning_rate is not None and not 0 < self.probe_learning_rate < float("inf"):
-            raise ArgumentError(f"probe_learning_rate must be positive and finite; got {self.probe_learning_rate}")
-        if self.matrix not in ("hessian", "gauss_newton"):
-            raise ArgumentError(f"matrix must be 'hessian' or 'gauss_newton'; got {self.matrix!r}")
-
-
 class MeasurementInterrupted(KeyboardInterrupt):
     """Ctrl-C during a measurement; ``run`` holds what had been measured."""
 
     def __init__(self, run: xr.DataTree) -> None:
         super().__init__("measurement interrupted")
         self.run = run
-
-
-@dataclass
-class _Record:
-    """What has been measured so far; becomes the run."""
-
-    attrs: dict
-    stages: list[xr.Dataset] = field(default_factory=list)
-    spectrum: xr.Dataset | None = None
-    losses: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    num_matvecs: int = 0
-    num_gradients: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    def to_tree(self) -> xr.DataTree:
-        attrs = dict(self.attrs)
-        attrs["notes"] = "\n".join(self.notes)
-        attrs["remarks"] = "\n".join(self.remarks)
-        attrs["num_matvecs"] = self.num_matvecs
-        attrs["num_gradients"] = self.num_gradients
-        attrs["seconds"] = time.perf_counter() - self.started
-        complete = len(self.stages) == attrs["num_planned_stages"] and not (
-            self.spectrum is None and attrs["planned_spectrum"]
-        )
-        attrs["status"] = "complete" if complete else "interrupted"
-        parts = {"/": xr.Dataset(attrs=attrs)}
-        if self.stages:
-            parts["/stages"] = xr.concat(self.stages, dim="stage", join="exact", combine_attrs="drop")
-        if self.losses:
-            parts["/probe_steps"] = xr.Dataset(
-                {"loss": ("step", np.array(self.losses))}, coords={"step": np.arange(len(self.losses))}
-            )
-        if self.spectrum is not None:
-            parts["/spectrum"] = self.spectrum
-        return xr.DataTree.from_dict(parts)
 
 
 def measure(
@@ -262,7 +167,7 @@ class _Session:
         trained = optimizer is None or task.pretrained
         self.steps = (0,) if optimizer is None else plan.probe_steps
         first = next(iter(self.parameters.values()))
-        self.record = _Record(
+        self.record = Record(
             attrs={
                 "schema": RUN_SCHEMA,
                 "schema_version": RUN_SCHEMA_VERSION,

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from probes.measurement import MeasurementPlan, measure
+from probes.measurement import measure
+from probes.plan import MeasurementPlan
 from probes.task import Task
 from spectra.recommend import Advice, OptimizerSpec, advise
 

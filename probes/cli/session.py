@@ -78,7 +78,8 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
         check_writable(path)
     import torch
 
-    from probes.measurement import MeasurementInterrupted, MeasurementPlan, measure
+    from probes.measurement import MeasurementInterrupted, measure
+    from probes.plan import MeasurementPlan
     from probes.task import load_task
 
     plan = MeasurementPlan(**options.plan)

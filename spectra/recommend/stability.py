@@ -13,7 +13,7 @@ averaged momentum, fixed ``P`` (Adam)  ``2 k / (lam + k s2/(b lam))``, ``lam`` a
 
 The deterministic limits ``2/lam``, ``2 (1+beta)/lam`` and ``2 k/lam`` (38/lam at 0.9) are the case ``s2 = 0``
 (Cohen et al. 2021 and 2022). The noisy form was compared with the spectral radius of the exact second-moment
-operator: 0.93 to 1.00 of it, never above, in ``tests/spectra/recommend/test_stability.py``.
+operator: 0.94 to 1.00 of it, never above, in ``tests/spectra/recommend/test_stability.py``.
 """
 
 import numpy as np

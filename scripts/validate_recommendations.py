@@ -274,7 +274,8 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = json.loads(path.read_text())["cells"] if path.exists() else {}
     wanted = cells(arguments.quick)
-    missing = [cell for cell in wanted if cell.key not in stored]
+    # The longest first, so that no worker is left alone with one at the end.
+    missing = sorted((cell for cell in wanted if cell.key not in stored), key=lambda cell: cell.task)
     with ProcessPoolExecutor(arguments.workers) as pool:
         futures = {pool.submit(evaluate, cell): cell for cell in missing}
         for number, future in enumerate(as_completed(futures), 1):

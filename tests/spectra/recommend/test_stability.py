@@ -96,7 +96,7 @@ def test_limit_against_the_exact_second_moment_operator(heavy, kind, batch_size)
     noise = np.array([np.mean(np.sum((spread @ v) ** 2, axis=1)) for v in vectors.T])
     limit = stable_limit(curvatures, noise, batch_size=batch_size, optimizer=optimizer).min()
     ratio = limit / exact_limit(hessians, batch_size, optimizer.beta)
-    # An approximation: noise scattered out of v is counted as if it stayed. the ratios of these cases lie in 0.94 .. 1.00.
+    # Approximate: noise scattered out of v is counted as if it stayed. The ratios of these cases lie in 0.94 .. 1.00.
     assert 0.9 <= ratio <= 1 + 1e-6
 
 

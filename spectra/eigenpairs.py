@@ -9,7 +9,6 @@ from spectra.errors import ArgumentError, NonDeterministicError
 from spectra.lanczos import BREAKDOWN, Iteration
 from spectra.operators import Operator, as_operator
 from spectra.protocols import Array, Progress, SupportsMatmul
-from spectra.soundness import require_symmetric
 from spectra.start_vectors import as_count, as_seed, start_vectors
 from spectra.tridiagonal import Tridiagonal, tridiagonal_eigh
 
@@ -128,8 +127,7 @@ def eigenpairs(
     iteration = Iteration(operator, start, store=min(_STORE, limit))
     eps = float(np.finfo(dtype_name(operator.dtype)).eps)
     tolerance = max(float(tolerance), BREAKDOWN * eps)
-    if n > 1:
-        require_symmetric(iteration)
+    iteration.symmetry_defect()
     selected = _iterate(iteration, num=num, which=which, tolerance=tolerance, limit=limit, progress=progress)
     norm, values, residuals, vectors = _rayleigh_ritz(iteration, selected, eps=eps)
     chosen = [(end, k) for end in _ENDS[which] for k in _at_end(len(values), num, end)]
@@ -208,22 +206,20 @@ def _rayleigh_ritz(
     xp = namespace(operator.like)
     y = xp.concat([iteration.combine(i, s.coefficients) for i, s in enumerate(selected)], axis=1)
     norm = max(s.norm for s in selected)
-    product = operator @ y
-    iteration.num_matvecs += y.shape[1]
-    _require_consistent(operator, iteration, selected, y, product, norm=norm, eps=eps)
-    image = iteration.scaled(product)
+    image = iteration.products.multiply_unchecked(y)
+    _require_consistent(operator, iteration, selected, y, image, norm=norm, eps=eps)
     for _ in range(2):
         sizes, rotation = np.linalg.eigh(to_host(xp.matmul(xp.matrix_transpose(y), y)))
         keep = sizes > _RANK**2 * sizes[-1]
-        whiten = iteration.coefficients(rotation[:, keep] / np.sqrt(sizes[keep]))
+        whiten = iteration.products.on_device(rotation[:, keep] / np.sqrt(sizes[keep]))
         y, image = xp.matmul(y, whiten), xp.matmul(image, whiten)
     projected = to_host(xp.matmul(xp.matrix_transpose(y), image))
     values, rotation = np.linalg.eigh(0.5 * (projected + projected.T))
-    rotation = iteration.coefficients(rotation)
+    rotation = iteration.products.on_device(rotation)
     y, image = xp.matmul(y, rotation), xp.matmul(image, rotation)
-    theta = iteration.coefficients(values[None, :])
+    theta = iteration.products.on_device(values[None, :])
     residuals = to_host(xp.linalg.vector_norm(image - theta * y, axis=0))
-    return norm, iteration.unscaled(values), iteration.unscaled(residuals), y
+    return norm, iteration.products.unscaled(values), iteration.products.unscaled(residuals), y
 
 
 def _require_consistent(
@@ -231,15 +227,17 @@ def _require_consistent(
     iteration: Iteration,
     selected: list[_Selection],
     y: Array,
-    product: Array,
+    image: Array,
     *,
     norm: float,
     eps: float,
 ) -> None:
     """Raise if fresh products do not give the residuals which the recurrence predicts."""
     xp = namespace(y)
-    theta = iteration.coefficients(iteration.scaled(np.concatenate([s.values for s in selected]))[None, :])
-    fresh = iteration.unscaled(to_host(xp.linalg.vector_norm(iteration.scaled(product) - theta * y, axis=0)))
+    theta = iteration.products.on_device(
+        iteration.products.scaled(np.concatenate([s.values for s in selected]))[None, :]
+    )
+    fresh = iteration.products.unscaled(to_host(xp.linalg.vector_norm(image - theta * y, axis=0)))
     predicted = np.concatenate([s.residuals for s in selected])
     difference = float(np.max(np.abs(fresh - predicted)))
     if not difference <= np.sqrt(eps) * norm:

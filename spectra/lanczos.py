@@ -1,15 +1,16 @@
 """Lanczos tridiagonalization, many start vectors at once, with full reorthogonalization."""
 
-import math
 from typing import final
 
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import dtype_name, eps, namespace, to_host
+from spectra.arrays import eps, to_host
 from spectra.errors import NonFiniteError
 from spectra.operators import Operator, as_operator
+from spectra.products import Products
 from spectra.protocols import Array, Progress, SupportsMatmul
+from spectra.soundness import require_repeatable, require_symmetric
 from spectra.start_vectors import as_count, unit_rows
 from spectra.tridiagonal import Tridiagonal
 
@@ -44,8 +45,9 @@ class Iteration:
     """
 
     def __init__(self, A: SupportsMatmul | Array, start: Array, *, store: int, reorthogonalize: bool = True) -> None:
-        self.operator: Operator = as_operator(A)
-        xp = self._xp = namespace(self.operator.like)
+        self.products = Products(A)
+        self.operator: Operator = self.products.operator
+        xp = self._xp = self.products.xp
         self.vectors, self.start_norm = unit_rows(start, self.operator)
         p = self.vectors.shape[0]
         kind = {"dtype": self.operator.dtype, "device": device(self.vectors)}
@@ -54,14 +56,17 @@ class Iteration:
         self._norm = xp.zeros((p,), **kind)
         self._alive = xp.ones((p,), dtype=xp.bool, device=device(self.vectors))
         self._image: Array | None = None
-        self._exponent: int | None = None
         self._store, self._reorthogonalize = store, reorthogonalize
         self._blocks: list[Array] = []
         self._pending: list[tuple[Array, Array]] = []
         self._diagonal = np.zeros((p, 0))
         self._off_diagonal = np.zeros((p, 0))
         self.num_done = 0
-        self.num_matvecs = 0
+
+    @property
+    def num_matvecs(self) -> int:
+        """Products spent."""
+        return self.products.num_matvecs
 
     @property
     def exhausted(self) -> bool:
@@ -74,23 +79,33 @@ class Iteration:
         if self._image is None:
             xp = self._xp
             image = xp.empty_like(self.vectors)
-            image[:, :] = xp.matrix_transpose(self.operator @ xp.matrix_transpose(self.vectors))
-            self.num_matvecs += image.shape[0]
-            if self._exponent is None:
-                largest = float(xp.max(xp.abs(image)))
-                if not math.isfinite(largest):
-                    rows = np.isfinite(to_host(xp.max(xp.abs(image), axis=1)))
-                    raise _non_finite(self.operator, step=1, probe=int(np.argmin(rows)))
-                self._exponent = math.frexp(largest)[1]
-            self._image = self.scaled(image)
+            image[:, :] = xp.matrix_transpose(self.products.multiply_unchecked(xp.matrix_transpose(self.vectors)))
+            if self.products.exponent is None:
+                rows = np.isfinite(to_host(xp.max(xp.abs(image), axis=1)))
+                raise _non_finite(self.operator, step=1, probe=int(np.argmin(rows)))
+            self._image = image
         return self._image
 
-    def scaled(self, product: Array) -> Array:
-        """Multiply a product by the power of two ``2**-e`` that makes the operator's entries of order one."""
-        exponent = -(self._exponent or 0)
-        half = exponent // 2
-        with np.errstate(invalid="ignore", over="ignore"):
-            return product if exponent == 0 else product * 2.0**half * 2.0 ** (exponent - half)
+    def symmetry_defect(self) -> float:
+        """Compare ``u'(Av)`` with ``v'(Au)`` for all pairs of start vectors; see `require_symmetric`.
+
+        With a single start vector the iteration is advanced by one step, and its first two Lanczos vectors are
+        compared. The products are those the iteration needs anyway: no cost unless it ends after a single step.
+        """
+        xp, q, image = self._xp, self.vectors, self.image()
+        if self.operator.shape[0] == 1:
+            return 0.0
+        if q.shape[0] == 1:
+            self.advance(1)
+            if self.exhausted:
+                return 0.0
+            q = xp.concat([q, self.vectors], axis=0)
+            image = xp.concat([image, self.image()], axis=0)
+        return require_symmetric(self.products, q, image)
+
+    def repeat_defect(self) -> float:
+        """Repeat the product with the first start vector, before the first step; see `require_repeatable`."""
+        return require_repeatable(self.products, self.vectors[0, :], self.image()[0, :])
 
     def advance(self, num_steps: int, *, progress: Progress | None = None, total: int = 0) -> None:
         """Do up to ``num_steps`` further steps, fewer if every Krylov space is exhausted; p products each.
@@ -114,10 +129,8 @@ class Iteration:
 
     def tridiagonal(self, *, basis: bool = False) -> Tridiagonal:
         """Return the matrices found so far."""
-        exponent = self._exponent or 0
-        with np.errstate(over="ignore"):
-            diagonal = np.ldexp(self._diagonal, exponent)
-            off_diagonal = np.ldexp(self._off_diagonal, exponent)
+        diagonal = self.products.unscaled(self._diagonal)
+        off_diagonal = self.products.unscaled(self._off_diagonal)
         if not (np.all(np.isfinite(diagonal)) and np.all(np.isfinite(off_diagonal))):
             raise NonFiniteError(
                 f"the norm of {self.operator.name!r} exceeds the largest float64; scale the operator down"
@@ -136,7 +149,7 @@ class Iteration:
 
     def combine(self, probe: int, coefficients: np.ndarray) -> Array:
         """Return ``Q c``, shape (n, r), for coefficients (k, r) on the first k stored vectors of one start vector."""
-        xp, coefficients = self._xp, self.coefficients(coefficients)
+        xp, coefficients = self._xp, self.products.on_device(coefficients)
         total = None
         for b, block in enumerate(self._blocks):
             part = coefficients[b * self._store : min((b + 1) * self._store, coefficients.shape[0]), :]
@@ -144,15 +157,6 @@ class Iteration:
                 term = xp.matmul(xp.matrix_transpose(block[probe, : part.shape[0], :]), part)
                 total = term if total is None else total + term
         return total
-
-    def coefficients(self, values: np.ndarray) -> Array:
-        """Return small host values as an array of the operator's library, dtype and device."""
-        like = self.operator.like
-        return self._xp.asarray(values.astype(dtype_name(like.dtype)), device=device(like))
-
-    def unscaled(self, values: np.ndarray) -> np.ndarray:
-        """Undo `scaled` for values on the host."""
-        return np.ldexp(values, self._exponent or 0)
 
     def _step(self) -> None:
         """Do one step for every start vector, without waiting for the device."""

@@ -8,7 +8,6 @@ from spectra.arrays import dtype_name
 from spectra.lanczos import Iteration
 from spectra.operators import as_operator
 from spectra.protocols import Array, Progress, SupportsMatmul
-from spectra.soundness import require_repeatable, require_symmetric
 from spectra.start_vectors import Distribution, as_count, as_seed, start_vectors
 from spectra.tridiagonal import Tridiagonal
 
@@ -110,9 +109,8 @@ def slq(
     del start
     attrs: dict[str, Any] = {}
     if check_symmetry:
-        attrs["repeat_defect"] = require_repeatable(iteration)
-        if operator.shape[0] > 1:
-            attrs["symmetry_defect"] = require_symmetric(iteration)
+        attrs["repeat_defect"] = iteration.repeat_defect()
+        attrs["symmetry_defect"] = iteration.symmetry_defect()
     iteration.advance(num_steps - iteration.num_done, progress=progress, total=num_steps)
     return _dataset(
         iteration.tridiagonal(),

@@ -7,7 +7,8 @@ import numpy as np
 
 from spectra.arrays import eps, namespace, to_host
 from spectra.errors import NonDeterministicError, NotSymmetricError
-from spectra.lanczos import Iteration
+from spectra.products import Products
+from spectra.protocols import Array
 
 __all__ = ["judge", "relative_skew", "require_repeatable", "require_symmetric"]
 
@@ -46,44 +47,48 @@ def relative_skew(overlaps: np.ndarray, norms: np.ndarray) -> float:
     return float(np.max(np.divide(skew, scale, out=np.zeros_like(skew), where=scale > 0)))
 
 
-def require_symmetric(iteration: Iteration) -> float:
-    """Compare ``u'(Av)`` with ``v'(Au)`` for all pairs of start vectors, from the products of the first step.
+def require_symmetric(products: Products, rows: Array, images: Array) -> float:
+    """Compare ``u'(Av)`` with ``v'(Au)`` for all pairs of rows, from products that are at hand; costs nothing.
 
-    With a single start vector the iteration is advanced by one step, and its first two Lanczos vectors are compared.
-    The products are those the iteration needs anyway: no cost unless it ends after a single step.
+    Parameters
+    ----------
+    products : Products
+        Names the operator.
+    rows, images : array, shape (k, n)
+        Unit rows, and the scaled products with them.
 
     Returns
     -------
     float
-        The relative defect s of `relative_skew`; 0 for operators of order 1.
+        The relative defect s of `relative_skew`; 0 for a single row.
 
     Raises
     ------
     NotSymmetricError
         If s exceeds sqrt(eps). Between 1000 eps and that a RuntimeWarning is given.
     """
-    xp, q = namespace(iteration.vectors), iteration.vectors
-    image = iteration.image()
-    if q.shape[0] == 1:
-        iteration.advance(1)
-        if iteration.exhausted:
-            return 0.0
-        q = xp.concat([q, iteration.vectors], axis=0)
-        image = xp.concat([image, iteration.image()], axis=0)
-    overlaps = to_host(xp.matmul(q, xp.matrix_transpose(image)))
-    norms = to_host(xp.linalg.vector_norm(image, axis=1))
+    xp = namespace(rows)
+    overlaps = to_host(xp.matmul(rows, xp.matrix_transpose(images)))
+    norms = to_host(xp.linalg.vector_norm(images, axis=1))
     if not np.all(np.isfinite(overlaps)):
-        return 0.0  # the iteration itself reports the step and the start vector
+        return 0.0  # whoever uses the products reports what was not finite
     return judge(
         relative_skew(overlaps, norms),
-        eps=eps(q),
+        eps=eps(rows),
         error=NotSymmetricError,
-        message=f"{iteration.operator.name!r} must be symmetric, but u'(Av) and v'(Au) differ",
+        message=f"{products.operator.name!r} must be symmetric, but u'(Av) and v'(Au) differ",
     )
 
 
-def require_repeatable(iteration: Iteration) -> float:
-    """Repeat the product with the first start vector, before the first step; costs one product.
+def require_repeatable(products: Products, row: Array, image: Array) -> float:
+    """Repeat a product; costs one.
+
+    Parameters
+    ----------
+    products : Products
+        Of the operator.
+    row, image : array, shape (n,)
+        A vector, and the scaled product with it.
 
     Returns
     -------
@@ -95,16 +100,14 @@ def require_repeatable(iteration: Iteration) -> float:
     NonDeterministicError
         If it exceeds sqrt(eps). Between 1000 eps and that a RuntimeWarning is given.
     """
-    xp = namespace(iteration.vectors)
-    first = iteration.image()[0, :]
-    second = iteration.scaled(iteration.operator @ iteration.vectors[0, :])
-    iteration.num_matvecs += 1
-    change, size = to_host(xp.stack([xp.linalg.vector_norm(second - first), xp.linalg.vector_norm(first)]))
+    xp = namespace(row)
+    second = products.multiply_unchecked(row)
+    change, size = to_host(xp.stack([xp.linalg.vector_norm(second - image), xp.linalg.vector_norm(image)]))
     if change == 0.0:
         return 0.0
     return judge(
         float(change / size) if size > 0 else math.inf,
-        eps=eps(first),
+        eps=eps(image),
         error=NonDeterministicError,
-        message=f"{iteration.operator.name!r} must be deterministic, but gave two results for one vector",
+        message=f"{products.operator.name!r} must be deterministic, but gave two results for one vector",
     )

@@ -154,8 +154,8 @@ def test_non_finite_products_name_step_and_probe(call, bad):
 
 
 def test_overflow_in_the_product_is_an_error():
-    with np.errstate(over="ignore"), pytest.raises(NonFiniteError, match="start vector 0 met NaN or infinity"):
-        run(np.full((40, 40), 1e308), m=3)
+    with np.errstate(over="ignore"), pytest.raises(NonFiniteError, match="start vector 1 met NaN or infinity"):
+        lanczos(np.full((40, 40), 1e308), np.stack([np.eye(40)[0], np.ones(40)], axis=1), num_steps=3)
 
 
 def test_nan_for_the_zero_vector_does_not_reach_other_probes():

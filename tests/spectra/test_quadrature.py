@@ -83,7 +83,7 @@ def test_order_one_and_single_probe():
     measure = slq(np.array([[-3]]), num_probes=1, num_steps=30)
     assert measure["ritz_value"].values.tolist() == [[-3.0]]
     assert measure.attrs["num_matvecs"] == 2
-    assert "symmetry_defect" not in measure.attrs
+    assert measure.attrs["symmetry_defect"] == 0.0
     assert slq(matrix("spiked"), num_probes=1, num_steps=1).attrs["num_matvecs"] == 3
     assert slq(matrix("spiked"), num_probes=1, num_steps=7).attrs["num_matvecs"] == 8
 

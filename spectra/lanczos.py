@@ -51,7 +51,7 @@ class Iteration:
         self.vectors, self.start_norm = unit_rows(start, self.operator)
         p = self.vectors.shape[0]
         kind = {"dtype": self.operator.dtype, "device": device(self.vectors)}
-        self._previous = xp.zeros_like(self.vectors)
+        self._previous: Array | None = None
         self._coupling = xp.zeros((p,), **kind)
         self._norm = xp.zeros((p,), **kind)
         self._alive = xp.ones((p,), dtype=xp.bool, device=device(self.vectors))
@@ -77,9 +77,10 @@ class Iteration:
     def image(self) -> Array:
         """Return ``2**-e A q`` for the current vectors, shape (p, n); costs p products unless it is still pending."""
         if self._image is None:
-            xp = self._xp
-            image = xp.empty_like(self.vectors)
-            image[:, :] = xp.matrix_transpose(self.products.multiply_unchecked(xp.matrix_transpose(self.vectors)))
+            xp, q = self._xp, self.vectors
+            product = xp.matrix_transpose(self.products.multiply_unchecked(xp.matrix_transpose(q)))
+            image = xp.empty(tuple(q.shape), dtype=q.dtype, device=device(q))
+            image[:, :] = product
             if self.products.exponent is None:
                 rows = np.isfinite(to_host(xp.max(xp.abs(image), axis=1)))
                 raise _non_finite(self.operator, step=1, probe=int(np.argmin(rows)))
@@ -96,6 +97,7 @@ class Iteration:
         if self.operator.shape[0] == 1:
             return 0.0
         if q.shape[0] == 1:
+            image = xp.asarray(image, copy=True)  # the step works on it
             self.advance(1)
             if self.exhausted:
                 return 0.0
@@ -147,6 +149,10 @@ class Iteration:
             basis=self._blocks[0][:, :m, :] if basis else None,
         )
 
+    def first_vectors(self, count: int) -> Array:
+        """Return the unit start vectors of the first probes, from the stored bases, shape (count, n)."""
+        return self._blocks[0][:count, 0, :]
+
     def combine(self, probe: int, coefficients: np.ndarray) -> Array:
         """Return ``Q c``, shape (n, r), for coefficients (k, r) on the first k stored vectors of one start vector."""
         xp, coefficients = self._xp, self.products.on_device(coefficients)
@@ -166,49 +172,65 @@ class Iteration:
         self.num_done += 1
 
     def _orthogonalize(self, w: Array) -> None:
-        """Turn the image of the current vectors into the next vectors and two coefficients."""
-        xp, q = self._xp, self.vectors
-        self._keep(q)
-        a = xp.where(self._alive, xp.vecdot(q, w), 0.0)
-        w = w - a[:, None] * q - self._coupling[:, None] * self._previous
-        if self._reorthogonalize:
-            self._project(w)
-            self._project(w)
-        w = xp.where(self._alive[:, None], w, 0.0)
-        b = xp.linalg.vector_norm(w, axis=-1)
+        """Turn the image of the current vectors, in place, into the next vectors, and note two coefficients.
+
+        A loop over the start vectors: temporaries have the size of one vector, and on CPUs products with one basis at
+        a time are faster than batched ones.
+        """
+        xp, p = self._xp, w.shape[0]
+        self._keep()
+        a, b = zip(*(self._orthogonalize_row(w, i) for i in range(p)), strict=True)
+        a = xp.where(self._alive, xp.stack(a), 0.0)
+        b = xp.where(self._alive, xp.stack(b), 0.0)
         self._norm = xp.maximum(self._norm, xp.maximum(xp.abs(a), b))
         self._alive = self._alive & ~(b <= BREAKDOWN * eps(w) * self._norm)
         if self.num_done + 1 == self.operator.shape[0]:
             self._alive = xp.zeros_like(self._alive)
         b = xp.where(self._alive, b, 0.0)
-        divisor = xp.where(self._alive, b, 1.0)
-        self._previous, self._coupling, self._image = q, b, None
-        self.vectors = xp.where(self._alive[:, None], w / divisor[:, None], 0.0)
+        factor = 1.0 / xp.where(self._alive, b, 1.0)
+        for i in range(p):
+            w[i, :] = xp.where(self._alive[i], w[i, :] * factor[i], 0.0)
+        self._previous, self._coupling, self._image = self.vectors, b, None
+        self.vectors = self._stored(w)
         self._pending.append((a, b))
 
-    def _keep(self, q: Array) -> None:
-        """Store the current vectors as the next rows of the bases."""
-        if self._store == 0:
+    def _orthogonalize_row(self, w: Array, i: int) -> tuple[Array, Array]:
+        """Orthogonalize one row of the images; return its inner product with q, and the norm of what is left."""
+        xp, q, row = self._xp, self.vectors[i, :], w[i, :]
+        a = xp.vecdot(q, row)
+        row = row - a * q
+        if self._reorthogonalize:
+            used = self.num_done + 1
+            for _ in range(2):
+                # All bases first, for one correction: then the two passes are those of the whole basis.
+                correction = None
+                for b, block in enumerate(self._blocks):
+                    rows = block[i, : min(used - b * self._store, self._store), :]
+                    part = xp.matmul(xp.matmul(rows, row), rows)
+                    correction = part if correction is None else correction + part
+                row = row - correction
+        elif self._previous is not None:
+            row = row - self._coupling[i] * self._previous[i, :]
+        w[i, :] = row
+        return a, xp.linalg.vector_norm(row)
+
+    def _keep(self) -> None:
+        """Begin a new block of stored vectors, with the current ones, where the last block is full."""
+        if self._store == 0 or self.num_done % self._store != 0:
             return
-        position = self.num_done % self._store
+        p, n = self.vectors.shape
+        q = self.vectors
+        self._blocks.append(self._xp.empty((p, self._store, n), dtype=q.dtype, device=device(q)))
+        self._blocks[-1][:, 0, :] = q
+        self.vectors = self._blocks[-1][:, 0, :]
+
+    def _stored(self, w: Array) -> Array:
+        """Return the next vectors as a part of the stored bases, where the last block has room for them."""
+        position = (self.num_done + 1) % self._store if self._store else 0
         if position == 0:
-            p, n = q.shape
-            self._blocks.append(self._xp.zeros((p, self._store, n), dtype=q.dtype, device=device(q)))
-        self._blocks[-1][:, position, :] = q
-
-    def _project(self, w: Array) -> None:
-        """Subtract from each row of ``w``, in place, its projection on the stored basis of its start vector.
-
-        A loop over the start vectors, not a batched product: on CPUs the latter was 3 times slower.
-        """
-        xp, used = self._xp, self.num_done + 1
-        for i in range(w.shape[0]):
-            row, correction = w[i, :], None
-            for b, block in enumerate(self._blocks):
-                rows = block[i, : min(used - b * self._store, self._store), :]
-                part = xp.matmul(xp.matmul(rows, row), rows)
-                correction = part if correction is None else correction + part
-            w[i, :] = row - correction
+            return w
+        self._blocks[-1][:, position, :] = w
+        return self._blocks[-1][:, position, :]
 
     def _read(self) -> None:
         """Bring the coefficients of the last steps to the host; the only place that waits for the device."""

@@ -86,8 +86,8 @@ def cdf_bounds(measure: "xr.Dataset", x: Any) -> CdfBounds:
     """Bound the distribution function at x between neighboring sums of weights.
 
     For ``theta_j <= x < theta_{j+1}`` that of one probe lies in ``[W_{j-1}, W_{j+1}]``, ``W_j = w_1 + ... + w_j``;
-    averaged over the probes. Certain up to rounding for the measure as seen by the probes; the spread over probes comes
-    on top.
+    averaged over the probes. Certain up to rounding for the measure as seen by the probes, in which resolved
+    eigenvalues have the weights of their multiplicities; the spread over probes comes on top.
 
     Notes
     -----

@@ -13,20 +13,26 @@ from spectra.protocols import Array, SupportsMatmul
 
 __all__ = ["Products", "scale_by_power_of_two"]
 
+_SAFE_POWER = 126
+_ORDINARY = 32
+
 
 def scale_by_power_of_two(x: Array, exponent: int) -> Array:
-    """Return ``2**exponent x``, in two factors, for the power itself may not be a number of the dtype."""
-    half = exponent // 2
+    """Return ``2**exponent x``, in two factors where the power itself may not be a number of the dtype."""
+    if exponent == 0:
+        return x
+    half = exponent // 2 if abs(exponent) > _SAFE_POWER else 0
     with np.errstate(invalid="ignore", over="ignore"):
-        return x if exponent == 0 else x * 2.0**half * 2.0 ** (exponent - half)
+        scaled = x * 2.0 ** (exponent - half)
+        return scaled if half == 0 else scaled * 2.0**half
 
 
 @final
 class Products:
-    """Products with ``2**-e A``, where e is the binary exponent of the first product's largest entry.
+    """Products with ``2**-e A``, e = 0 or, at unusual scales, the binary exponent of the first product's largest entry.
 
-    Multiplying A by a power of two then changes no digit of what follows, and squared norms neither overflow nor
-    underflow, whatever the units of A.
+    Squared norms then neither overflow nor underflow, whatever the units of A, and multiplying A by a power of two
+    changes no digit of what follows.
 
     Parameters
     ----------
@@ -39,7 +45,8 @@ class Products:
     num_matvecs : int
         Products spent through this object.
     exponent : int or None
-        e; None before the first product, 0 if that was zero.
+        e; None before the first product, 0 if that was zero or of ordinary size (2**-32 to 2**32): what the scaling would
+        change there are exponents of numbers, not digits, at the price of a pass over the block.
 
     Examples
     --------
@@ -88,7 +95,8 @@ class Products:
             largest = float(self.xp.max(self.xp.abs(product)))
             if not math.isfinite(largest):
                 return product
-            self.exponent = math.frexp(largest)[1]
+            exponent = math.frexp(largest)[1]
+            self.exponent = exponent if abs(exponent) > _ORDINARY else 0
         return self.scaled(product)
 
     def scaled(self, x: Array) -> Array:

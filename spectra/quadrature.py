@@ -1,23 +1,27 @@
 """Stochastic Lanczos quadrature: the spectral measure of an operator. Named dimensions begin here."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spectra.arrays import dtype_name
-from spectra.lanczos import Iteration
-from spectra.operators import as_operator
+from spectra.arrays import dtype_name, finite_number
+from spectra.errors import ArgumentError
+from spectra.integrals import integrate
+from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION, validate_measure
+from spectra.operators import Operator, as_operator
+from spectra.probe_run import ProbeRun
 from spectra.protocols import Array, Progress, SupportsMatmul
-from spectra.start_vectors import Distribution, as_count, as_seed, start_vectors
-from spectra.tridiagonal import Tridiagonal
+from spectra.start_vectors import Distribution, as_count, as_seed
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MEASURE_SCHEMA", "MEASURE_SCHEMA_VERSION", "slq"]
+__all__ = ["extend", "slq"]
 
-MEASURE_SCHEMA = "spectra/measure"
-MEASURE_SCHEMA_VERSION = 1
+_GROW_PROBES = 10
+_GROW_STEPS = 10
+_QUADRATURE_SHARE = 0.2
 
 
 def slq(
@@ -27,6 +31,11 @@ def slq(
     num_steps: int = 30,
     rng: int | np.random.Generator = 0,
     distribution: Distribution = "sphere",
+    target_stderr: float | None = None,
+    f: Callable[[np.ndarray], np.ndarray] | None = None,
+    max_matvecs: int | None = None,
+    reorthogonalize: bool = True,
+    max_basis_bytes: int = 2**32,
     check_symmetry: bool = True,
     progress: Progress | None = None,
 ) -> "xr.Dataset":
@@ -48,10 +57,26 @@ def slq(
         Seed of the probes; probe i depends on (seed, i) only.
     distribution : {"sphere", "rademacher", "gaussian"}
         See `spectra.start_vectors.start_vectors`. Probes are normalized, so that ``"gaussian"`` equals ``"sphere"``.
+    target_stderr : float, optional
+        Go on, with ten more probes or ten more steps at a time, until the standard error of ``tr f(A) / n`` is at most
+        this, and the quadrature gap at most a quarter of it; both relative to ``tr |f(A)| / n``. Each time the part
+        that exceeds its share more grows. ``num_probes`` and ``num_steps`` are then where it starts.
+    f : callable, optional
+        The function of the target, as for `spectra.expectation`; by default the eigenvalue itself, for the trace.
+    max_matvecs : int, optional
+        Budget of the growth, never exceeded by it; by default 20 times ``num_probes num_steps``.
+    reorthogonalize : bool
+        Whether to orthogonalize each Lanczos vector twice against all before it. Without it no basis is stored, only
+        four vectors per probe: integrals hardly change, but Ritz values return as copies, and eigenvalues are not
+        resolved (see below).
+    max_basis_bytes : int
+        Memory for Lanczos vectors, 4 GiB by default. Probes that do not fit together are run one group after the
+        other, with narrower blocks.
     check_symmetry : bool
         Whether to test that the operator is symmetric (free) and deterministic (one product).
     progress : callable, optional
-        Called with ``(steps done, num_steps)`` after each step.
+        Called with ``(steps done, num_steps)`` after each step; when growing towards a target, with ``(products done,
+        max_matvecs)``.
 
     Returns
     -------
@@ -63,10 +88,14 @@ def slq(
         * ``residual (probe, node)``: an eigenvalue lies this close to the Ritz value; NaN beyond ``num_nodes``;
         * ``diagonal``, ``off_diagonal (probe, step)``: the tridiagonal matrices; the off-diagonal entry of the last
           step is the coupling to the next vector, 0 where the Krylov space was exhausted and the probe is exact;
-        * ``num_nodes (probe)``.
+        * ``num_nodes (probe)``;
+        * ``multiplicity (resolved)``: of the eigenvalues which every probe has resolved, 0 where the probes are too few
+          to tell; ``resolved_index (probe, node)``: which of them a node stands for, -1 for none; and
+          ``resolved_overlap (resolved, probe, reference)``: what multiplicities are read from, see `spectra.deflation`.
 
-        Attributes: ``schema``, ``schema_version``, ``dimension`` n, ``operator``, ``num_matvecs`` (all of them),
-        ``seed``, ``distribution``, ``dtype``, the defects found by the checks, and the provenance.
+        Attributes: ``schema``, ``schema_version``, ``method`` ("slq"), ``dimension`` n, ``operator``, ``num_matvecs``
+        (all of them), ``seed``, ``distribution``, ``dtype``, the defects found by the checks, and the provenance. With
+        a target also ``target_stderr`` and ``target_reached`` (1 or 0: the budget ended first).
 
     Raises
     ------
@@ -77,12 +106,19 @@ def slq(
     NonFiniteError
         If a product contains NaN or infinity, at whatever step.
     ArgumentError, ShapeError, BackendError
-        For a wrong call, before any product.
+        For a wrong call, before any product; also if not even the basis of one probe fits ``max_basis_bytes``.
 
     Notes
     -----
     Costs ``num_probes min(num_steps, n)`` products and one for the repetition. Holds ``num_probes num_steps n``
     numbers on the device of the operator while it runs.
+
+    What is known about resolved eigenvalues is used by all functions of the measure: they are summed with their
+    multiplicities, and only the rest of the spectrum is sampled. For a bulk with ten outliers this made the error of
+    ``tr exp(A)`` more than ten times smaller.
+
+    A target met by looking repeatedly is met a little too early: intervals cover up to 2 % less than at a number of
+    probes that was fixed beforehand, more where few eigenvalues carry f and are not resolved.
 
     Source: Bai, Fahey and Golub (1996); Ubaru, Chen and Saad (2017).
 
@@ -92,64 +128,158 @@ def slq(
     >>> import spectra
     >>> A = np.diag(np.arange(1.0, 101.0))
     >>> measure = slq(A, num_probes=4, num_steps=20)
-    >>> dict(measure.sizes)
-    {'probe': 4, 'node': 20, 'step': 20}
-    >>> measure.attrs["num_matvecs"]
-    81
+    >>> measure.sizes["probe"], measure.sizes["node"], measure.attrs["num_matvecs"]
+    (4, 20, 81)
     >>> estimate = spectra.expectation(measure, np.sqrt)
     >>> bool(estimate.low <= np.mean(np.sqrt(np.arange(1, 101))) <= estimate.high)
+    True
+    >>> measure = slq(A, target_stderr=0.01, f=np.log)
+    >>> bool(spectra.expectation(measure, np.log).stderr <= 0.01 * np.mean(np.log(np.arange(1, 101))) * 1.1)
     True
     """
     operator = as_operator(A)
     num_probes = as_count(num_probes, name="num_probes")
     num_steps = min(as_count(num_steps, name="num_steps"), operator.shape[0])
-    seed = as_seed(rng)
-    start = start_vectors(operator.like, num=num_probes, rng=seed, distribution=distribution)
-    iteration = Iteration(operator, start, store=num_steps)
-    del start
-    attrs: dict[str, Any] = {}
-    if check_symmetry:
-        attrs["repeat_defect"] = iteration.repeat_defect()
-        attrs["symmetry_defect"] = iteration.symmetry_defect()
-    iteration.advance(num_steps - iteration.num_done, progress=progress, total=num_steps)
-    return _dataset(
-        iteration.tridiagonal(),
-        {
-            "schema": MEASURE_SCHEMA,
-            "schema_version": MEASURE_SCHEMA_VERSION,
-            "dimension": operator.shape[0],
-            "operator": operator.name,
-            "num_matvecs": iteration.num_matvecs,
-            "seed": seed,
-            "distribution": distribution,
-            "dtype": dtype_name(operator.dtype),
-            **attrs,
-        },
+    run = ProbeRun(
+        operator,
+        seed=as_seed(rng),
+        distribution=distribution,
+        num_steps=num_steps,
+        reorthogonalize=reorthogonalize,
+        max_basis_bytes=as_count(max_basis_bytes, name="max_basis_bytes"),
     )
+    if target_stderr is None:
+        if f is not None or max_matvecs is not None:
+            raise ArgumentError("f and max_matvecs belong to target_stderr, which is missing")
+        run.add_probes(num_probes, check_symmetry=check_symmetry, progress=progress)
+        return _dataset(run, {})
+    target = finite_number(target_stderr, name="target_stderr")
+    if not target > 0:
+        raise ArgumentError(f"target_stderr must be positive, got {target_stderr!r}")
+    first_cost = num_probes * num_steps + check_symmetry
+    budget = 20 * num_probes * num_steps if max_matvecs is None else as_count(max_matvecs, name="max_matvecs")
+    if budget < first_cost:
+        raise ArgumentError(
+            f"max_matvecs must allow the first {num_probes} probes, {first_cost} products; got {budget}"
+        )
+    run.keep = True
+    run.add_probes(num_probes, check_symmetry=check_symmetry, progress=None)
+    return _grow(run, target, f if f is not None else _identity, budget=budget, progress=progress)
 
 
-def _dataset(tridiagonal: Tridiagonal, attrs: dict[str, Any]) -> "xr.Dataset":
-    """Turn tridiagonal matrices into a spectral measure."""
+def _identity(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _grow(
+    run: ProbeRun, target: float, f: Callable[[np.ndarray], np.ndarray], *, budget: int, progress: Progress | None
+) -> "xr.Dataset":
+    """Add probes or steps, whichever error exceeds its share more, until both are met or the budget is spent."""
+    while True:
+        if progress is not None:
+            progress(run.num_matvecs, budget)
+        measure = _dataset(run, {"target_stderr": target, "target_reached": 1})
+        found = integrate(measure, f)
+        if not np.isfinite(found.value):
+            measure.attrs["target_reached"] = 0
+            return measure
+        tolerance = target * found.size
+        stderr = np.inf if found.stderr is None else found.stderr
+        probes_lack = 0.0 if stderr == 0.0 else stderr / tolerance
+        steps_lack = (
+            0.0 if found.gap == 0.0 else found.gap / (_QUADRATURE_SHARE / (1.0 - _QUADRATURE_SHARE) * tolerance)
+        )
+        if max(probes_lack, steps_lack) <= 1.0:
+            return measure
+        can_deepen = run.can_add_steps(_GROW_STEPS)
+        deepen = can_deepen and steps_lack >= probes_lack
+        room = budget - run.num_matvecs
+        # What 1 / sqrt(p) predicts, but at most a doubling, for the prediction is as uncertain as the standard error.
+        wanted = int(np.ceil(run.num_probes * min(2.0, probes_lack**2))) - run.num_probes
+        more = min(max(_GROW_PROBES, wanted), room // run.num_steps)
+        more_steps = min(_GROW_STEPS, room // run.num_probes)
+        if deepen and more_steps > 0:
+            run.add_steps(more_steps)
+        elif probes_lack > 1.0 and more > 0 and run.can_add_probes(more):
+            run.add_probes(more, check_symmetry=False, progress=None)
+        else:
+            measure.attrs["target_reached"] = 0
+            return measure
+
+
+def extend(
+    measure: "xr.Dataset", A: SupportsMatmul | Array, *, num_probes: int, progress: Progress | None = None
+) -> "xr.Dataset":
+    """Add probes to a measure, which may come from a file.
+
+    Parameters
+    ----------
+    measure : xarray.Dataset
+        From `spectra.slq`, with all its probes.
+    A : Operator or anything `as_operator` accepts, shape (n, n)
+        The same operator.
+    num_probes : int
+        How many to add.
+    progress : callable, optional
+        Called with ``(steps done, steps per probe)`` after each step.
+
+    Returns
+    -------
+    xarray.Dataset
+        A new measure with the same variables as if all probes had been asked for at once, up to the rounding inside an
+        operator whose products depend on the width of the block. The attribute ``num_matvecs`` counts all products.
+
+    Raises
+    ------
+    ArgumentError
+        If the operator is not the one measured: order, dtype, or the first product of the first probe differ.
+    SchemaError
+        If ``measure`` is not a spectral measure of `spectra.slq`.
+
+    Notes
+    -----
+    Costs ``num_probes`` times the steps of the measure, and one product to recognize the operator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.diag(np.arange(1.0, 101.0))
+    >>> extended = extend(slq(A, num_probes=4), A, num_probes=6)
+    >>> bool(np.allclose(extended["ritz_value"], slq(A, num_probes=10)["ritz_value"]))
+    True
+    """
+    validate_measure(measure)
+    operator = as_operator(A)
+    run = ProbeRun.resume(operator, measure)
+    run.add_probes(as_count(num_probes, name="num_probes"), check_symmetry=False, progress=progress)
+    kept = {name: measure.attrs[name] for name in ("repeat_defect", "symmetry_defect") if name in measure.attrs}
+    extended = _dataset(run, kept)
+    extended.attrs["num_matvecs"] = int(measure.attrs["num_matvecs"]) + run.num_matvecs
+    return extended
+
+
+def _dataset(run: ProbeRun, attrs: dict[str, Any]) -> "xr.Dataset":
+    """Turn what a run holds into a spectral measure."""
     import xarray as xr
 
     from spectra.provenance import provenance
 
-    p, m = tridiagonal.diagonal.shape
-    values = np.full((p, m), np.nan)
-    weights = np.zeros((p, m))
-    residuals = np.full((p, m), np.nan)
-    for i in range(p):
-        nodes = tridiagonal.ritz(i)
-        k = len(nodes.values)
-        values[i, :k], weights[i, :k], residuals[i, :k] = nodes
+    operator: Operator = run.operator
     return xr.Dataset(
-        {
-            "ritz_value": (("probe", "node"), values, {"long_name": "Ritz value"}),
-            "weight": (("probe", "node"), weights, {"long_name": "quadrature weight, sum 1 per probe"}),
-            "residual": (("probe", "node"), residuals, {"long_name": "distance to an eigenvalue, at most"}),
-            "diagonal": (("probe", "step"), tridiagonal.diagonal, {"long_name": "diagonal of T"}),
-            "off_diagonal": (("probe", "step"), tridiagonal.off_diagonal, {"long_name": "coupling to the next step"}),
-            "num_nodes": (("probe",), tridiagonal.num_steps.astype(np.int64), {"long_name": "nodes of the probe"}),
-        },
-        attrs=provenance(**attrs),
+        run.variables(),
+        attrs=provenance(
+            schema=MEASURE_SCHEMA,
+            schema_version=MEASURE_SCHEMA_VERSION,
+            method="slq",
+            dimension=operator.shape[0],
+            operator=operator.name,
+            num_matvecs=run.num_matvecs,
+            num_steps=run.num_steps,
+            seed=run.seed,
+            distribution=run.distribution,
+            reorthogonalized=int(run.reorthogonalize),
+            dtype=dtype_name(operator.dtype),
+            **run.defects,
+            **attrs,
+        ),
     )

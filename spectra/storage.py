@@ -9,8 +9,7 @@ import numpy as np
 
 from spectra import atomic_write
 from spectra.errors import ArgumentError, SchemaError, SpectraError
-from spectra.measure_schema import validate_measure
-from spectra.quadrature import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION
+from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION, validate_measure
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,6 +1,6 @@
 """What the tests run over: array libraries, spectra, and operators. A new operator is one line in ``OPERATORS``."""
 
-import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 
 from spectra import Operator, as_operator, gram
+from spectra.backends import LIBRARIES, library_namespace, unavailable
 from spectra.testing import SPECTRA, matrix_with_spectrum, spectrum
 
-ARRAY_LIBRARIES = ("numpy", "torch", "array_api_strict")
+ARRAY_LIBRARIES = tuple(
+    pytest.param(library.name, marks=pytest.mark.gpu if library.needs_device else (), id=library.name)
+    for library in LIBRARIES.values()
+)
+"""Parameters of a test: every declared library, those that need a device marked ``gpu``."""
 N = 40
 
 
 def load(library: str) -> Any:
-    """Return the namespace of an array library; skip the test where it is not installed."""
-    pytest.importorskip(library)
-    return importlib.import_module(f"array_api_compat.{library}" if library in {"numpy", "torch"} else library)
+    """Return the namespace of an array library; skip the test where it cannot be used, but fail in CI if it could."""
+    reason = unavailable(library)
+    if reason is not None:
+        if os.environ.get("CI") and not LIBRARIES[library].needs_device:
+            pytest.fail(f"CI must test {library}: {reason}")
+        pytest.skip(reason)
+    return library_namespace(library)
 
 
 def matrix(name: str, n: int = N, rng: int = 0) -> np.ndarray:

@@ -173,10 +173,14 @@ def test_cdf_bounds_hold_for_the_weighted_distribution_of_every_probe():
     x = np.linspace(-1.5, 8.5, 400)
     truth = np.array([np.sum(shares[eigenvalues <= point]) for point in x])
     for m in (1, 2, 5, 20, 60):
-        bounds = cdf_bounds(slq(a, num_probes=4, num_steps=m), x)
+        measure = slq(a, num_probes=4, num_steps=m)
+        bounds = cdf_bounds(measure.drop_vars(["multiplicity", "resolved_index"], errors="ignore"), x)
         assert np.all(bounds.low <= truth + 1e-12)
         assert np.all(truth <= bounds.high + 1e-12)
     np.testing.assert_array_equal(bounds.low, bounds.high)
+    resolved = cdf_bounds(measure, x)
+    np.testing.assert_allclose(resolved.low, [np.mean(eigenvalues <= point) for point in x], atol=1e-12)
+    np.testing.assert_array_equal(resolved.low, resolved.high)
 
 
 def test_quantiles_invert_the_cdf(measure):
@@ -256,7 +260,7 @@ def test_what_is_no_measure(measure):
         np.zeros(3),
         {},
         measure.assign_attrs(schema="other"),
-        measure.assign_attrs(schema_version=2),
+        measure.assign_attrs(schema_version=3),
         measure.assign_attrs(schema_version="1"),
         measure.drop_vars("weight"),
         measure.drop_attrs(),

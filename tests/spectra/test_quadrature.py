@@ -15,7 +15,7 @@ def test_layout_and_attributes():
     assert dict(measure.sizes) == {"probe": 3, "node": 8, "step": 8}
     assert all(v.dtype == np.float64 for name, v in measure.data_vars.items() if name != "num_nodes")
     attrs = measure.attrs
-    assert (attrs["schema"], attrs["schema_version"], attrs["dimension"]) == ("spectra/measure", 1, N)
+    assert (attrs["schema"], attrs["schema_version"], attrs["dimension"]) == ("spectra/measure", 2, N)
     assert (attrs["seed"], attrs["distribution"], attrs["dtype"]) == (5, "sphere", "float64")
     assert attrs["num_matvecs"] == 3 * 8 + 1
     assert attrs["symmetry_defect"] < 1e-14

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         wasserstein_distance,
     )
     from spectra.operators import Operator, as_operator, gram
-    from spectra.quadrature import slq
+    from spectra.quadrature import extend, slq
     from spectra.recommend import Recommendation
     from spectra.start_vectors import start_vectors
     from spectra.storage import load, save
@@ -84,7 +84,7 @@ _HOME = {
         "wasserstein_distance",
     ),
     "operators": ("Operator", "as_operator", "gram"),
-    "quadrature": ("slq",),
+    "quadrature": ("extend", "slq"),
     "recommend": ("Recommendation",),
     "start_vectors": ("start_vectors",),
     "storage": ("load", "save"),
@@ -116,6 +116,7 @@ __all__ = [
     "density",
     "eigenpairs",
     "expectation",
+    "extend",
     "gram",
     "lanczos",
     "load",

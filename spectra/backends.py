@@ -110,7 +110,26 @@ FUNCTIONS: dict[str, Function] = {
     for function in (
         *(Function(name=name, takes="operator", gives="as the operator") for name in ("as_operator", "gram")),
         Function(name="lanczos", takes="operator", gives="host; the basis as the operator"),
-        *(Function(name=name, takes="operator") for name in ("slq", "eigenpairs", "as_scipy")),
+        *(
+            Function(name=name, takes="operator")
+            for name in (
+                "as_scipy",
+                "condition_number",
+                "diagonal",
+                "effective_rank",
+                "eigenpairs",
+                "extend",
+                "frobenius_norm",
+                "kernel_polynomial",
+                "log_determinant",
+                "pseudo_condition_number",
+                "schatten_norm",
+                "slq",
+                "spectral_bounds",
+                "trace",
+                "trace_function",
+            )
+        ),
         Function(name="in_library", takes="operator", gives="as asked for"),
         Function(name="start_vectors", takes="vector", gives="as the template"),
         *(
@@ -119,10 +138,17 @@ FUNCTIONS: dict[str, Function] = {
                 "cdf",
                 "cdf_bounds",
                 "density",
+                "effective_dimension",
+                "eigenvalue_count",
                 "expectation",
+                "free_energy",
+                "kolmogorov",
                 "moment",
+                "negative_mass",
                 "quantile",
+                "spectral_gaps",
                 "validate_measure",
+                "wasserstein",
                 "wasserstein_distance",
             )
         ),

@@ -20,6 +20,7 @@ GAPS_SCHEMA_VERSION = 1
 
 _COVERS = "random probes (law of the mass of a random vector in a subspace), unresolved quadrature, and rounding"
 _BISECTIONS = 20
+_LARGEST_MARGIN = 0.01
 
 
 def eigenvalue_count(measure: "xr.Dataset", low: float, high: float, *, level: float = 0.95) -> Estimate:
@@ -149,7 +150,7 @@ def _count(measure: "xr.Dataset", ends: np.ndarray, *, level: float, unit: float
     least, most = _mass(band)
     options = {"dimension": rest, "num_probes": p, "level": level, "rounding": _rounding(measure)}
     fewest, largest = count_limits(float(np.mean(least)), float(np.mean(most)), **options)
-    share = 0.5 * float(np.mean(least) + np.mean(most))
+    share = float(np.clip(0.5 * (np.mean(least) + np.mean(most)), 0.0, 1.0))
     noise = np.sqrt(mean_mass_variance(dimension=rest, num_probes=p) * share * (1.0 - share))
     return Estimate(
         value=unit * (known + float(np.clip(rest * share, fewest, largest))),
@@ -205,7 +206,8 @@ def spectral_gaps(measure: "xr.Dataset", *, min_width: float | None = None, leve
         From `spectra.slq`. The moments of `spectra.kernel_polynomial` are too few to exclude a single eigenvalue
         anywhere; it has no gaps to list.
     min_width : float, optional
-        Gaps narrower than this are left out. By default three times the median distance of neighboring Ritz values.
+        Gaps narrower than this are left out. By default three times the median distance of neighboring Ritz values, and
+        0 where the Krylov spaces are exhausted.
     level : float
         Probability, for each gap, that it holds no eigenvalue at a given place; in (0, 1).
 
@@ -242,9 +244,10 @@ def spectral_gaps(measure: "xr.Dataset", *, min_width: float | None = None, leve
     True
     """
     probes, level = probes_of(measure), _level(level)
-    spacing = [np.diff(probe.values) for probe in probes]
     if min_width is None:
-        min_width = BULK_GAP * float(np.median(np.concatenate([*spacing, [0.0]])))
+        spacing = np.concatenate([np.diff(probe.values) for probe in probes])
+        is_exact = all(probe.is_exact for probe in probes)
+        min_width = 0.0 if is_exact or spacing.size == 0 else BULK_GAP * float(np.median(spacing))
     elif not (np.isfinite(min_width) and min_width >= 0.0):
         raise ArgumentError(f"min_width must be finite and not negative, got {min_width!r}")
     min_width = max(min_width, 2.0 * rounding_band(measure))
@@ -257,7 +260,13 @@ def _candidates(measure: "xr.Dataset", min_width: float, level: float) -> list[t
     """Return the intervals that hold no eigenvalue, each as wide as can be shown."""
     from scipy.special import betaincinv
 
-    values, weights = pooled(measure)
+    probes = probes_of(measure)
+    values = np.concatenate([probe.values for probe in probes])
+    weights = np.concatenate([probe.weights for probe in probes]) / len(probes)
+    rows = zip(measure["residual"].values, probes, strict=True)
+    residuals = np.concatenate([row[: len(probe.values)] for row, probe in rows])
+    order = np.argsort(values, kind="stable")
+    values, weights, residuals = values[order], weights[order], residuals[order]
     rest, p = cdf_band(measure, values[:1]).rest, measure.sizes["probe"]
     # the mean mass on one eigenvalue is larger than this with probability `level`
     if rest > 1:
@@ -266,20 +275,23 @@ def _candidates(measure: "xr.Dataset", min_width: float, level: float) -> list[t
     else:
         smallest = 0.5
     # nodes that a rule has put into a gap have next to no weight; all of those dropped have less than can be told
-    kept = values[weights > 0.1 * smallest / len(weights)]
+    kept = weights > 0.1 * smallest / len(weights)
+    values, residuals = values[kept], np.nan_to_num(residuals[kept], nan=0.0)
     found = []
-    for j in np.flatnonzero(np.diff(kept) > min_width):
-        edges = _widest(measure, kept[j], kept[j + 1], smallest)
+    for j in np.flatnonzero(np.diff(values) > min_width):
+        width = values[j + 1] - values[j]
+        # an eigenvalue lies within the residual of a Ritz value; those not converged are left to the test
+        below, above = np.clip(residuals[j : j + 2], rounding_band(measure), _LARGEST_MARGIN * width)
+        edges = _widest(measure, values[j] + below, values[j + 1] - above, smallest)
         if edges is not None:
             found.append(edges)
     return found
 
 
 def _widest(measure: "xr.Dataset", low: float, high: float, smallest: float) -> tuple[float, float] | None:
-    """Return the widest interval between two nodes with less mass than ``smallest``, or None if there is none."""
-    band = rounding_band(measure)
-    points = np.linspace(low + band, high - band, 11)[1:-1]
-    if not points[0] > low + band:
+    """Return the widest interval within two ends with less mass than ``smallest``, or None if there is none."""
+    points = np.linspace(low, high, 11)[1:-1]
+    if not low < points[0] < points[-1] < high:
         return None
     bounds = cdf_band(measure, points)
     doubt = np.mean(bounds.high - bounds.low, axis=0)
@@ -288,8 +300,8 @@ def _widest(measure: "xr.Dataset", low: float, high: float, smallest: float) -> 
         return None
     middle = points[best]
     return (
-        _edge(measure, middle, low + band, smallest, side=-1),
-        _edge(measure, middle, high - band, smallest, side=1),
+        _edge(measure, middle, low, smallest, side=-1),
+        _edge(measure, middle, high, smallest, side=1),
     )
 
 

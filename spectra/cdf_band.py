@@ -1,7 +1,7 @@
 """What is certain about the distribution function of a probe, and what probes then say about numbers of eigenvalues."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def cdf_band(measure: "xr.Dataset", x: np.ndarray) -> CdfBand:
         start, end = measure.attrs["interval"]
         low, high = selberg_bounds(np.asarray(measure["chebyshev_moment"].values, dtype=np.float64), start, end, x)
         return CdfBand(low=low, high=high, known=np.zeros(len(x), dtype=np.int64), rest=n)
-    values, counts, nodes = _known(measure, probes)
+    values, counts, nodes = known_eigenvalues(measure, probes)
     below = values[:, None] <= x
     bounds = []
     for i, probe in enumerate(probes):
@@ -104,7 +104,7 @@ class Rest:
 def rest_of(measure: "xr.Dataset") -> Rest:
     """Return what is left of a measure without the eigenvalues that every probe has resolved."""
     probes = probes_of(measure)
-    _, counts, nodes = _known(measure, probes)
+    _, counts, nodes = known_eigenvalues(measure, probes)
     values, weights = [], []
     for probe, row in zip(probes, nodes, strict=True):
         free = row[: len(probe.values)] < 0
@@ -116,8 +116,16 @@ def rest_of(measure: "xr.Dataset") -> Rest:
     return Rest(count=count, values=pooled_values[order], weights=np.concatenate(weights)[order])
 
 
-def _known(measure: "xr.Dataset", probes: list[Probe]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values and multiplicities of the known eigenvalues, and which one each node stands for, or -1."""
+def is_certain(measure: "xr.Dataset") -> bool:
+    """Whether nothing is left to chance: all eigenvalues are known, or there is a single one, of multiplicity n."""
+    return rest_of(measure).count == 0 or all(q.is_exact and len(q.values) == 1 for q in probes_of(measure))
+
+
+def known_eigenvalues(measure: "xr.Dataset", probes: list[Probe]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values and multiplicities of the known eigenvalues, and which one each node stands for, or -1.
+
+    Shapes (e,), (e,) and (p, node).
+    """
     nothing = np.full(measure["ritz_value"].shape, -1)
     if all(np.array_equal(probe.weights, probe.raw_weights) and not probe.is_complete for probe in probes):
         return np.zeros(0), np.zeros(0, dtype=np.int64), nothing
@@ -160,13 +168,8 @@ def markov_bounds(
     >>> bool(0.0 < high[0] - low[0] < 0.1)
     True
     """
-    if probe.diagonal is None or probe.off_diagonal is None:
-        raise SchemaError("a probe with a tridiagonal matrix is required, from spectra.slq")
-    values, vectors = tridiagonal_eigh(probe.diagonal, probe.off_diagonal)
-    norm = float(np.max(np.abs(values)))
-    first, border = vectors[0], probe.off_diagonal[len(values) - 1] * vectors[-1]
-    settled = (np.abs(border) <= _CONVERGED * eps * norm) | settled
-    weights = first**2 / np.sum(first**2)
+    values, first, border, settled = _spread(probe, eps, settled)
+    norm, weights = float(np.max(np.abs(values))), first**2
     certain = np.concatenate([[0.0], np.cumsum(weights[settled])])[np.searchsorted(values[settled], x, side="right")]
     if np.all(settled):
         return certain, certain
@@ -176,10 +179,49 @@ def markov_bounds(
     return np.clip(certain + low, 0.0, 1.0), np.clip(certain + low + size, 0.0, 1.0)
 
 
-def _with_node(
+def radau_rule(probe: Probe, x: float, *, eps: float, settled: np.ndarray | bool = False) -> tuple[Any, Any]:
+    """Return nodes and weights of the quadrature rule that has x among its nodes, for one probe.
+
+    Ritz values that are settled, see `markov_bounds`, stay as they are; a rule without others has no node x.
+
+    Source: Golub (1973).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import spectra
+    >>> from spectra.measure_schema import probes_of
+    >>> measure = spectra.slq(np.diag(np.linspace(1.0, 2.0, 50)), num_probes=1, num_steps=3)
+    >>> nodes, weights = radau_rule(probes_of(measure)[0], 0.5, eps=2e-16)
+    >>> len(nodes), round(float(nodes[0]), 9), round(float(np.sum(weights)), 9)
+    (4, 0.5, 1.0)
+    """
+    values, first, border, settled = _spread(probe, eps, settled)
+    norm = float(np.max(np.abs(values)))
+    weights = first**2
+    if np.all(settled):
+        return values, weights
+    arrow = values[~settled] / norm, first[~settled], border[~settled] / norm
+    nodes, new = _rules_with_node(*arrow, np.array([x / norm]))
+    return np.concatenate([values[settled], norm * nodes[0]]), np.concatenate([weights[settled], new[0]])
+
+
+def _spread(
+    probe: Probe, eps: float, settled: np.ndarray | bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return Ritz values, first components, couplings to the next vector (with signs), and which ones are settled."""
+    if probe.diagonal is None or probe.off_diagonal is None:
+        raise SchemaError("a probe with a tridiagonal matrix is required, from spectra.slq")
+    values, vectors = tridiagonal_eigh(probe.diagonal, probe.off_diagonal)
+    border = probe.off_diagonal[len(values) - 1] * vectors[-1]
+    converged = np.abs(border) <= _CONVERGED * eps * np.max(np.abs(values))
+    return values, vectors[0] / np.linalg.norm(vectors[0]), border, np.logical_or(converged, settled)
+
+
+def _rules_with_node(
     values: np.ndarray, first: np.ndarray, border: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mass left of x, and the weight on x, in the rules that have x among their nodes; shape (k,) each.
+    """Return nodes and weights of the rules that have x among their nodes, shape (k, m + 1) each.
 
     In the basis of Ritz vectors the extended tridiagonal matrix is an arrow: Ritz values on the diagonal, couplings in
     the last column, and in the corner the number that makes x an eigenvalue.
@@ -193,9 +235,16 @@ def _with_node(
     arrow[:, m, :m] = border
     arrow[:, m, m] = corner
     nodes, vectors = np.linalg.eigh(arrow, UPLO="L")
-    weights = np.einsum("k,jki->ji", first, vectors[:, :m, :]) ** 2
+    return nodes, np.einsum("k,jki->ji", first, vectors[:, :m, :]) ** 2
+
+
+def _with_node(
+    values: np.ndarray, first: np.ndarray, border: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mass left of x, and the weight on x, in the rules that have x among their nodes; shape (k,) each."""
+    nodes, weights = _rules_with_node(values, first, border, points)
     index = np.argmin(np.abs(nodes - points[:, None]), axis=1)
-    low = np.sum(np.where(np.arange(m + 1) < index[:, None], weights, 0.0), axis=1)
+    low = np.sum(np.where(np.arange(len(values) + 1) < index[:, None], weights, 0.0), axis=1)
     return low, np.take_along_axis(weights, index[:, None], axis=1)[:, 0]
 
 

@@ -131,8 +131,12 @@ def hole(diagonal: np.ndarray, off_diagonal: np.ndarray, *, q: float, inner: flo
     float
         ``inner`` where nothing can be excluded.
     """
+    if np.any(log_kernel(diagonal, off_diagonal, np.array([inner, -inner])) <= -math.log(q)):
+        return inner
     values, vectors = tridiagonal_eigh(diagonal, off_diagonal)
-    reached = limit
+    # At a Ritz value K is the inverse of its Gauss weight. Rounding hides that from the recurrence where it converged.
+    heavy = np.abs(values[vectors[0] ** 2 >= q])
+    reached = float(np.min(heavy[heavy > inner], initial=limit))
     for side in (1.0, -1.0):
         points = np.sort(side * values)
         points = points[(points > inner) & (points < reached)][:_POINTS]

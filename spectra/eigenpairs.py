@@ -103,8 +103,9 @@ def eigenpairs(
 
         Attributes: ``schema``, ``schema_version``, ``dimension``, ``operator``, ``num_matvecs``, ``num_steps``,
         ``num_restarts``, ``seed`` (-1 where nothing was random), ``tolerance``, ``operator_norm`` (largest modulus of
-        a Ritz value, a lower bound of ``||A||``), ``basis_rows`` (vectors of storage used), ``verified_level`` (0, or
-        the confidence that no pair was missed), ``dtype``, and the provenance.
+        a Ritz value, a lower bound of ``||A||``), ``smallest_ritz_value`` and ``largest_ritz_value`` (of the whole
+        search, whatever was wanted: they lie inside the spectrum), ``basis_rows`` (vectors of storage used),
+        ``verified_level`` (0, or the confidence that no pair was missed), ``dtype``, and the provenance.
 
     Raises
     ------
@@ -217,6 +218,8 @@ def eigenpairs(
         "seed": seed,
         "tolerance": tolerance,
         "operator_norm": norm,
+        "smallest_ritz_value": float(products.unscaled(search.extent[0])),
+        "largest_ritz_value": float(products.unscaled(search.extent[1])),
         "basis_rows": search.basis.num_allocated,
         "verified_level": level,
         "dtype": dtype_name(operator.dtype),

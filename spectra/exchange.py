@@ -98,6 +98,8 @@ def to_library(x: Array, library: str, *, device: str | None = None, copy: bool 
             return _through_host(source, library, wanted)
         if library_of(source) != library:
             source = np.from_dlpack(source) if library == "numpy" else xp.from_dlpack(source)
+        elif not getattr(x, "requires_grad", False):
+            source = x  # detaching makes a new object
         return xp.asarray(source, copy=True) if copy else source
     except Exception as error:  # each library has its own classes for what it cannot exchange
         raise BackendError(

@@ -7,7 +7,14 @@ import numpy as np
 from array_api_compat import device
 
 from spectra.arrays import describe, eps, namespace, to_host
-from spectra.errors import BackendError, NonDeterministicError, NonFiniteError, NotSymmetricError, ShapeError
+from spectra.errors import (
+    ArgumentError,
+    BackendError,
+    NonDeterministicError,
+    NonFiniteError,
+    NotSymmetricError,
+    ShapeError,
+)
 from spectra.lanczos import BREAKDOWN
 from spectra.products import scale_by_power_of_two
 from spectra.protocols import Array, Progress
@@ -310,7 +317,12 @@ def golub_kahan(A: Any, start: Array, *, num_steps: int, progress: Progress | No
         raise ShapeError(f"start must have {operator.shape[1]} rows to fit {operator!r}, got {describe(start)}")
     if xp is not namespace(operator.like) or start.dtype != operator.like.dtype:
         raise BackendError(f"start must be an array like {describe(operator.like)}, got {describe(start)}")
-    iteration = Bidiagonalization(operator, start[:, None] if start.ndim == 1 else start, store=steps)
+    block = start[:, None] if start.ndim == 1 else start
+    largest = to_host(xp.max(xp.abs(block), axis=0))
+    if not np.all(np.isfinite(largest) & (largest > 0)):
+        column = int(np.argmin(np.isfinite(largest) & (largest > 0)))
+        raise ArgumentError(f"start vectors must be finite and nonzero; column {column} has {largest[column]}")
+    iteration = Bidiagonalization(operator, block, store=steps)
     iteration.advance(steps, progress=progress, total=steps)
     return iteration.bidiagonal()
 

@@ -1,5 +1,6 @@
 """The trace of f(A): exactly on a block Krylov space, by quadrature with random probes outside of it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,7 +189,7 @@ def krylov_aware_trace(
     products = Products(A)
     operator, xp = products.operator, products.xp
     n, b = operator.shape[0], min(counts["block_size"], operator.shape[0])
-    start = xp.matrix_transpose(start_vectors(operator.like, num=b, rng=seed)) / np.sqrt(n)
+    start = xp.matrix_transpose(start_vectors(operator.like, num=b, rng=seed)) / math.sqrt(n)
     space = block_krylov(products, start, num_steps=depth + counts["num_steps"])
     d, half = sum(space.sizes[:depth]), sum(space.sizes[: depth + counts["num_steps"] // 2])
     nodes = [_Nodes.of_space(products, space.projection, d)]
@@ -268,7 +269,8 @@ def _estimate(
         sizes = np.array([part.integral(lambda x: np.abs(f(x)), band) for part in nodes])
         size = float(sizes[0] + (np.mean(sizes[1:]) if p else 0.0))
         if p != 1:
-            stderr = float(np.std(parts[1:], ddof=1) / np.sqrt(p)) if p else 0.0
+            unit = float(np.max(np.abs(parts))) or 1.0  # squares of large values overflow
+            stderr = unit * float(np.std(parts[1:] / unit, ddof=1) / np.sqrt(p)) if p else 0.0
         if not gap <= _LARGEST_GAP * size:
             status = "unresolved"
         else:

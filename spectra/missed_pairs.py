@@ -144,7 +144,7 @@ def look_for_missed_pairs(
         pairs = search.ritz()
         wanted = {i for _, i in at_ends(pairs.values, num, which)}
         low, high = _limits(pairs.values, num, which, known.tolerance)
-        is_beyond = (pairs.values > high) | (pairs.values < low)
+        is_beyond = (pairs.values >= high) | (pairs.values <= low)
         kept = sorted(wanted | set(np.flatnonzero(is_beyond & (pairs.residuals <= known.tolerance)).tolist()))
         search.lock(pairs, kept)
         if len(kept) == n:
@@ -177,7 +177,7 @@ def _pursue(
     while search.products.num_matvecs < budget and search.basis.num_rows < search.basis.max_rows:
         search.step()
         pairs = search.ritz()
-        beyond = np.flatnonzero(np.any([sign * pairs.values > end for sign, end in ends], axis=0))
+        beyond = np.flatnonzero(np.any([sign * pairs.values >= end for sign, end in ends], axis=0))
         if len(beyond) > num_known:
             if np.all(pairs.residuals[beyond] <= 0.5 * tolerance):
                 return True

@@ -148,8 +148,8 @@ class ProbeRun:
 
     def _resolved_variables(self, p: int, m: int) -> dict[str, Any]:
         """Return the variables of the resolved eigenvalues; none where there are none."""
-        found = self._resolved()
-        if not found or p < 2:
+        found = [r for r in self._resolved() if r.value in self._overlaps]
+        if not found:
             return {}
         r = min(p, MAX_REFERENCES)
         overlaps = np.full((len(found), p, r), np.nan)
@@ -184,7 +184,9 @@ class ProbeRun:
         resolved = self._resolved()
         rows = self._overlap_rows(iteration, found, resolved, first=first)
         old = self._overlaps
-        self._overlaps = {r.value: old.get(r.value, []) + rows[k] for k, r in enumerate(resolved)}
+        # A file of an older schema has no overlaps for its probes.
+        known = [(k, r.value) for k, r in enumerate(resolved) if first == 0 or r.value in old]
+        self._overlaps = {value: old.get(value, []) + rows[k] for k, value in known}
 
     def _overlap_rows(
         self, iteration: Iteration, found: Tridiagonal, resolved: list[Resolved], *, first: int

@@ -106,24 +106,28 @@ def pseudo_condition_number(
     max_steps = None if max_steps is None else as_count(max_steps, name="max_steps")
     num_starts, seed = as_count(num_starts, name="num_starts"), as_seed(rng)
     run = SymmetricRun(A, rank_tolerance=rank_tolerance, num_starts=num_starts, seed=seed, delta=0.5 * (1.0 - level))
+    most_possible = 1.0 / rank_tolerance
     found = grow(
         run,
         max_steps=max_steps,
-        done=lambda bounds: bounds.largest[0] <= 0.0 or bounds.high <= (1.0 + tolerance) * bounds.low,
+        done=lambda bounds: (
+            bounds.largest[0] <= 0.0 or min(bounds.high, most_possible) <= (1.0 + tolerance) * bounds.low
+        ),
         progress=progress,
     )
     certificate = run.certificate()
     is_zero = not found.largest[0] > 0.0
-    status: ConditionStatus = "certified" if found.high <= (1.0 + tolerance) * found.low else "lower bound only"
+    high = max(min(found.high, most_possible), found.low)
+    status: ConditionStatus = "certified" if high <= (1.0 + tolerance) * found.low else "lower bound only"
     if found.is_complete:
         status = "exact"
     if is_zero:
         status = "singular"
     least, most = run.threshold(certificate)
     return ConditionNumber(
-        value=np.inf if is_zero else found.low if status == "lower bound only" else found.value,
+        value=np.inf if is_zero else found.low if status == "lower bound only" else min(found.value, high),
         low=np.inf if is_zero else found.low,
-        high=np.inf if is_zero else found.high,
+        high=np.inf if is_zero else high,
         level=level,
         status=status,
         definiteness=found.definiteness,

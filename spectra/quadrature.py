@@ -183,7 +183,7 @@ def _grow(
         if not np.isfinite(found.value):
             measure.attrs["target_reached"] = 0
             return measure
-        tolerance = target * found.size
+        tolerance = target * found.size + found.rounding
         stderr = np.inf if found.stderr is None else found.stderr
         probes_lack = 0.0 if stderr == 0.0 else stderr / tolerance
         steps_lack = (

@@ -73,8 +73,10 @@ class SpectralSums:
                 num_matvecs=self.num_matvecs,
                 status="singular",
             )
-        step = np.minimum(self.band, 0.5 * np.abs(self.values))
-        moved = np.array([spectral_values(f, self.values + sign * step, band=self.band) - y for sign in (1, -1)])
+        # Outwards by the whole band, inwards by half of the value at most: f need not be defined on both sides of zero.
+        sign = np.where(self.values < -self.band, -1.0, 1.0)
+        ends = self.values + sign * self.band, self.values - sign * np.minimum(self.band, 0.5 * np.abs(self.values))
+        moved = np.array([spectral_values(f, x, band=self.band) - y for x in ends])
         rounding = float(np.sum(np.max(np.abs(moved), axis=0))) + np.finfo(float).eps * float(np.sum(np.abs(y)))
         return Estimate(
             value=value,
@@ -99,14 +101,12 @@ class SpectralSums:
 
 def times(estimate: Estimate, factor: float) -> Estimate:
     """Return the estimate of ``factor`` times the quantity, ``factor > 0``."""
-    known = estimate.low is not None
-    return replace(
-        estimate,
-        value=factor * estimate.value,
-        stderr=None if estimate.stderr is None else factor * estimate.stderr,
-        low=factor * estimate.low if known else None,
-        high=factor * estimate.high if known else None,
-    )
+
+    def scaled(x: float | None) -> float | None:
+        return None if x is None else factor * x
+
+    value, stderr = factor * estimate.value, scaled(estimate.stderr)
+    return replace(estimate, value=value, stderr=stderr, low=scaled(estimate.low), high=scaled(estimate.high))
 
 
 def all_eigenvalues(A: SupportsMatmul | Array, *, budget: int) -> SpectralSums | None:

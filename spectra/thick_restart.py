@@ -86,8 +86,10 @@ class ThickRestart:
     num_steps : int
         Block steps done.
     num_restarts : int
+    extent : tuple of float
+        Smallest and largest Ritz value so far, of the scaled operator.
     norm : float
-        Largest modulus of a Ritz value so far, of the scaled operator.
+        The larger modulus of the two.
     forgotten : float
         Norm of the residuals given up by `lock`.
     start_ends : ndarray, shape (2, b)
@@ -120,9 +122,15 @@ class ThickRestart:
         self._first: tuple[Array, Array] | None = None
         self._symmetry_checked = False
         self.num_steps = self.num_restarts = 0
-        self.norm = self.forgotten = self._scale = 0.0
+        self.extent = (np.inf, -np.inf)
+        self.forgotten = self._scale = 0.0
         self._num_locked = 0
         self._start_ends: np.ndarray | None = None
+
+    @property
+    def norm(self) -> float:
+        """Largest modulus of a Ritz value so far, of the scaled operator; 0 before there is one."""
+        return max(abs(end) for end in self.extent) if np.isfinite(self.extent[0]) else 0.0
 
     @property
     def exhausted(self) -> bool:
@@ -187,7 +195,8 @@ class ThickRestart:
         """Return the Ritz pairs on all rows with known products."""
         inside, frontier = np.flatnonzero(self._is_expanded), np.flatnonzero(~self._is_expanded)
         values, vectors = np.linalg.eigh(self._projected[np.ix_(inside, inside)])
-        self.norm = max(self.norm, float(np.max(np.abs(values), initial=0.0)))
+        if len(values) > 0:
+            self.extent = (min(self.extent[0], float(values[0])), max(self.extent[1], float(values[-1])))
         residuals = np.linalg.norm(self._projected[np.ix_(frontier, inside)] @ vectors, axis=0)
         coefficients = np.zeros((len(self._is_expanded), len(values)))
         coefficients[inside] = vectors
@@ -244,12 +253,16 @@ class ThickRestart:
         self._active = np.arange(before, after)
 
     def _ends_of_starts(self) -> np.ndarray:
-        """Run Lanczos on the projected matrix, where the start vectors are known: the numbers A itself would give."""
+        """Run Lanczos on the projected matrix, where the start vectors are known: the numbers A itself would give.
+
+        They agree for as many steps as blocks were multiplied, and for all steps once the space is exhausted.
+        """
+        steps = int(np.sum(self._is_expanded)) if self.exhausted else self.num_steps
         inside = np.flatnonzero(self._is_expanded)
         rank, b = self._start_coordinates.shape
         start = np.zeros((len(inside), b))
         start[:rank] = self._start_coordinates
-        found = lanczos(self._projected[np.ix_(inside, inside)], start, num_steps=max(1, self.num_steps))
+        found = lanczos(self._projected[np.ix_(inside, inside)], start, num_steps=max(1, steps))
         ritz = [found.ritz(i).values for i in range(b)]
         return np.array([[values[-1] for values in ritz], [values[0] for values in ritz]])
 

@@ -87,7 +87,7 @@ def problems(n: int) -> list[Problem]:
 def our_methods() -> list[Any]:
     """Return what this library offers by default, and with definiteness declared."""
     import numpy as np
-    from peers import Answer, Budget, Method
+    from peer_interface import Answer, Budget, Method
 
     import spectra
     from spectra import matrix_functions, stochastic_trace
@@ -203,7 +203,8 @@ def main() -> None:
     parser.add_argument("--quantity", choices=("trace", "log_determinant", "density"), action="append")
     options = parser.parse_args()
     set_threads(1)
-    from peers import Budget, peer_methods
+    from peer_interface import Budget
+    from peers import peer_methods
 
     peers, missing = peer_methods()
     methods = our_methods() + peers

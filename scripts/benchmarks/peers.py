@@ -15,59 +15,24 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-
-LIBRARIES = ("matfree", "traceax", "primate", "imate", "linear_operator", "curvlinops", "pyhessian")
-Quantity = Literal["trace", "log_determinant", "density"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """Products allowed: ``products`` for a trace, ``probes * steps`` for quadratures."""
-
-    products: int = 60
-    probes: int = 10
-    steps: int = 30
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A number, or nodes and weights of a density, and the products it took (None: not counted)."""
-
-    value: Any
-    num_matvecs: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to estimate a quantity: ``prepare(matrix, budget)`` gives ``run(seed) -> Answer``."""
-
-    library: str
-    name: str
-    quantity: Quantity
-    prepare: Callable[[np.ndarray, Budget], Callable[[int], Answer]]
-    needs_definite: bool = False
-
-    @property
-    def label(self) -> str:
-        """Library and method."""
-        return f"{self.library}: {self.name}"
+from peer_interface import Answer, Budget, Method
+from peers_jax import matfree, traceax
 
 
 def peer_methods() -> tuple[list[Method], dict[str, str]]:
     """Return the methods of all libraries that import, and why the others do not."""
     methods: list[Method] = []
     missing = {}
-    for library in LIBRARIES:
+    for library in _HOMES:
         try:
             importlib.import_module(library)
         except Exception as error:
             missing[library] = f"{type(error).__name__}: {error}"
             continue
-        methods += globals()[f"_{library}"]()
+        methods += _HOMES[library]()
     return methods, missing
 
 
@@ -107,113 +72,6 @@ class _Counted:
                 return counted.scipy()
 
         return Matrix()
-
-
-def _matfree() -> list[Method]:
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp
-    from matfree import decomp, funm, stochtrace
-
-    def build(
-        integrand: Callable[[Budget], Any],
-        sampler: Any,
-        num: Callable[[Budget], int],
-        cost: Callable[[Budget], int],
-        loo: bool,
-    ) -> Any:
-        def prepare(matrix: np.ndarray, budget: Budget) -> Callable[[int], Answer]:
-            device_matrix = jnp.asarray(matrix)
-            sample = sampler(jnp.zeros(len(matrix)), num=num(budget))
-            estimator = stochtrace.estimator_leave_one_out if loo else stochtrace.estimator_monte_carlo
-            estimate = jax.jit(estimator(integrand(budget), sample), static_argnums=0)
-
-            def multiply(v: Any) -> Any:
-                return device_matrix @ v
-
-            return lambda seed: Answer(float(estimate(multiply, jax.random.PRNGKey(seed))), cost(budget))
-
-        return prepare
-
-    def slq(budget: Budget) -> Any:
-        return funm.monte_carlo_funm_sym_logdet(decomp.tridiag_sym(budget.steps))
-
-    def nodes(sampler: Any) -> Any:
-        def prepare(matrix: np.ndarray, budget: Budget) -> Callable[[int], Answer]:
-            device_matrix = jnp.asarray(matrix)
-            sample = sampler(jnp.zeros(len(matrix)), num=budget.probes)
-            decompose = decomp.tridiag_sym(budget.steps)
-            tridiagonal = jax.jit(jax.vmap(lambda v: decompose(lambda u: device_matrix @ u, v / jnp.linalg.norm(v))[1]))
-
-            def run(seed: int) -> Answer:
-                values, vectors = np.linalg.eigh(np.asarray(tridiagonal(sample(jax.random.PRNGKey(seed)))))
-                return Answer(
-                    (values.ravel(), vectors[:, 0, :].ravel() ** 2 / budget.probes), budget.probes * budget.steps
-                )
-
-            return run
-
-        return prepare
-
-    def products(budget: Budget) -> int:
-        return budget.products
-
-    def half(budget: Budget) -> int:
-        return budget.products // 2
-
-    def probes(budget: Budget) -> int:
-        return budget.probes
-
-    hutchinson = build(lambda _: stochtrace.monte_carlo_trace(), stochtrace.sampler_signs, products, products, False)
-    xtrace = build(lambda _: stochtrace.leave_one_out_xtrace(), stochtrace.sampler_normal, half, products, True)
-    xnys = build(lambda _: stochtrace.leave_one_out_xnystrace(), stochtrace.sampler_normal, products, products, True)
-    return [
-        Method(library="matfree", name="Hutchinson, signs", quantity="trace", prepare=hutchinson),
-        Method(library="matfree", name="XTrace", quantity="trace", prepare=xtrace),
-        Method(library="matfree", name="XNysTrace", quantity="trace", prepare=xnys, needs_definite=True),
-        *(
-            Method(
-                library="matfree",
-                name=f"SLQ, {name}",
-                quantity="log_determinant",
-                prepare=build(slq, sampler, probes, lambda budget: budget.probes * budget.steps, False),
-            )
-            for name, sampler in (("signs", stochtrace.sampler_signs), ("sphere", stochtrace.sampler_sphere))
-        ),
-        *(
-            Method(library="matfree", name=f"Lanczos, {name}", quantity="density", prepare=nodes(sampler))
-            for name, sampler in (("signs", stochtrace.sampler_signs), ("sphere", stochtrace.sampler_sphere))
-        ),
-    ]
-
-
-def _traceax() -> list[Method]:
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp
-    import lineax
-    import traceax
-
-    def build(estimator: Any, definite: bool) -> Any:
-        def prepare(matrix: np.ndarray, budget: Budget) -> Callable[[int], Answer]:
-            tags = lineax.positive_semidefinite_tag if definite else lineax.symmetric_tag
-            operator = lineax.MatrixLinearOperator(jnp.asarray(matrix), tags)
-            estimate = jax.jit(lambda key: estimator.estimate(key, operator, budget.products)[0])
-            return lambda seed: Answer(float(estimate(jax.random.PRNGKey(seed))), budget.products)
-
-        return prepare
-
-    return [
-        Method(library="traceax", name=name, quantity="trace", prepare=build(estimator, psd), needs_definite=psd)
-        for name, estimator, psd in (
-            ("Hutchinson", traceax.HutchinsonEstimator(), False),
-            ("Hutch++", traceax.HutchPlusPlusEstimator(), False),
-            ("XTrace", traceax.XTraceEstimator(), False),
-            ("XNysTrace", traceax.XNysTraceEstimator(), True),
-        )
-    ]
 
 
 def _primate() -> list[Method]:
@@ -414,6 +272,17 @@ def _eig_restored() -> Iterator[None]:
             del torch.eig
         else:
             torch.eig = former
+
+
+_HOMES: dict[str, Callable[[], list[Method]]] = {
+    "matfree": matfree,
+    "traceax": traceax,
+    "primate": _primate,
+    "imate": _imate,
+    "linear_operator": _linear_operator,
+    "curvlinops": _curvlinops,
+    "pyhessian": _pyhessian,
+}
 
 
 if __name__ == "__main__":

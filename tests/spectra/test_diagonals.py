@@ -77,7 +77,7 @@ def test_sketches_pay_where_the_spectrum_decays():
         return np.sqrt(np.mean(np.square(errors)))
 
     assert rms("fast", "xdiag") < rms("fast", "deflated") < rms("fast", "hutchinson")
-    assert rms("flat", "hutchinson") < rms("flat", "xdiag") < 3.0 * rms("flat", "hutchinson")
+    assert rms("flat", "hutchinson") < 0.2 * rms("flat", "xdiag")  # signs have no variance on multiples of I
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -152,7 +152,7 @@ def test_unsound_operators(method):
     with pytest.raises(NotSymmetricError):
         diagonal(np.triu(generator.standard_normal((N, N))), num_matvecs=20, method=method)
     with pytest.raises(NonFiniteError):
-        diagonal(np.full((N, N), np.inf), num_matvecs=20, method=method)
+        diagonal(np.full((N, N), np.nan), num_matvecs=20, method=method)
 
 
 def test_wrong_calls():

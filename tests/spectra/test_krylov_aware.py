@@ -16,7 +16,7 @@ SMALL = {"num_probes": 5, "num_steps": 6, "num_deflation_steps": 5}
 
 def space_of(a, *, b=2, num_steps=6):
     products = Products(a)
-    start = products.xp.matrix_transpose(start_vectors(products.operator.like, num=b)) / np.sqrt(a.shape[0])
+    start = products.xp.matrix_transpose(start_vectors(products.operator.like, num=b)) / a.shape[0] ** 0.5
     return products, block_krylov(products, start, num_steps=num_steps)
 
 
@@ -67,7 +67,8 @@ def test_dependent_blocks_and_exhausted_spaces(xp, values, sizes, dtype):
     found = krylov_aware_trace(xp.asarray(a), f, **SMALL)
     truth = np.sum(f(values))
     assert found.low <= truth <= found.high
-    assert found.value == pytest.approx(truth, rel=200 * float(np.finfo(dtype).eps))
+    if sizes != (2, 2):  # else an eigenvalue of greater multiplicity than the block has a part that is sampled
+        assert found.value == pytest.approx(truth, rel=200 * float(np.finfo(dtype).eps))
 
 
 def test_whole_space():
@@ -83,7 +84,7 @@ def test_whole_space():
 def test_unbiased():
     values, f = np.linspace(0.5, 2.0, N), np.square
     a = matrix_with_spectrum(values, 1)
-    found = [krylov_aware_trace(a, f, rng=seed, **SMALL).value for seed in range(200)]
+    found = [krylov_aware_trace(a, f, rng=seed, **SMALL).value for seed in range(80)]
     z = (np.mean(found) - np.sum(f(values))) / (np.std(found, ddof=1) / np.sqrt(len(found)))
     assert abs(z) < 3.0
 
@@ -93,10 +94,10 @@ def test_unbiased():
 def test_intervals_cover(values, f):
     a = matrix_with_spectrum(values, 1)
     covered = []
-    for seed in range(30):
+    for seed in range(20):
         found = krylov_aware_trace(a, f, rng=seed, num_probes=6, num_steps=8, num_deflation_steps=8)
         covered.append(found.low is None or found.low <= np.sum(f(values)) <= found.high)
-    assert sum(covered) >= 25  # nominal .95: fewer hits have a probability of 0.3%
+    assert sum(covered) >= 16  # nominal .95: fewer hits have a probability of 0.3%
 
 
 def test_products_are_counted():

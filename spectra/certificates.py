@@ -253,7 +253,7 @@ def spectral_bounds(
     Costs ``num_starts num_steps`` products, and one to test that the operator is deterministic.
 
     Source: van Dorsselaer, Hochstenbach and van der Vorst (2000), whose bound uses the polynomial of highest degree
-    alone; the sum over all of them needs 4 to 30% fewer steps.
+    alone; the sum over all of them needs 3 to 30% fewer steps.
 
     Examples
     --------

@@ -325,7 +325,7 @@ def _too_small(products: Products, center: float, half: float, reason: str) -> A
 def _factors(num: int, damping: Damping) -> np.ndarray:
     """Return ``g_0 = 1, g_1, ..., g_{num - 1}``.
 
-    Source: Weisse et al. (2006), equations 71 (Jackson) and 64 (Fejer).
+    Source: Weisse et al. (2006), section II.C.
     """
     k = np.arange(num)
     if damping == "fejer":

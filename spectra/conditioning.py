@@ -116,8 +116,8 @@ def condition_number(
     tolerance : float
         Stop when ``high <= (1 + tolerance) low``.
     num_starts : int
-        Start vectors. One needs the fewest products: on six spectra with n = 2000, two start vectors took 1.5 to 1.7
-        times, and ten took 4.7 to 6.7 times as many.
+        Start vectors. One needs the fewest products: on seven spectra with n = 2000, two start vectors took 1.4 to 1.9
+        times, and ten took 5 to 9 times as many (``scripts/benchmarks/conditioning_coverage.py``).
     max_steps : int, optional
         Steps at most, by default ``min(n, 300)``. About ``sqrt(kappa)/2 log(2 / sqrt(q))`` steps are needed at worst
         for a finite upper bound if A is definite, ``log(2 / sqrt(q)) ~ 9`` for n = 10000; of the order of kappa if A
@@ -158,7 +158,7 @@ def condition_number(
     above 7e13 in float64.
 
     Source: van Dorsselaer, Hochstenbach and van der Vorst (2000) for the outer ends of the spectrum, with the term of
-    highest degree of K alone: K needs 4 to 30% fewer steps. The gap around zero is bounded here by the same argument.
+    highest degree of K alone: K needs 3 to 30% fewer steps. The gap around zero is bounded here by the same argument.
 
     Examples
     --------

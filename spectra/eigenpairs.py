@@ -134,7 +134,7 @@ def eigenpairs(
     run, a product to multiply it and one for each returned pair.
 
     A warm start after a change of A by 1 % took 0.75 to 0.95 times the products of a cold one for a tolerance of 1e-6
-    (median 0.84), and 0.3 to 1.0 times for 1e-3 (median 0.71), over sixteen cases of
+    (median 0.84), and 0.3 to 1.0 times for 1e-3 (median 0.72), over sixteen cases of
     ``scripts/benchmarks/eigenpairs_products.py``. A block of all earlier vectors took 1.0 to 1.7 times for 1e-6.
 
     Source: Paige (1972); Parlett (1998); Wu and Simon (2000).

@@ -114,17 +114,17 @@ def test_coverage_at_every_budget(values, dtype):
     assert results[-1].high <= 1.1 * results[-1].low
 
 
-@pytest.mark.parametrize("num_starts", [1, 3])
+@pytest.mark.parametrize("num_starts", [1, 2])
 def test_fails_only_with_unlucky_start_vectors(num_starts):
     """Not statistics: where some start vector has weight q on each of the two eigenvectors, the interval must hold."""
-    for values in (np.linspace(1.0, 60.0, 100), np.append(-np.geomspace(0.05, 0.5, 6), np.linspace(0.1, 1.0, 94))):
+    for values in (np.linspace(1.0, 30.0, 80), np.append(-np.geomspace(0.05, 0.5, 6), np.linspace(0.1, 1.0, 74))):
         modulus = np.abs(values)
         ends = [np.argmin(modulus), np.argmax(modulus)]
-        q = overlap_quantile(100, num_starts=num_starts, delta=0.25)
+        q = overlap_quantile(80, num_starts=num_starts, delta=0.25)
         failed = 0
-        for seed in range(30):
+        for seed in range(20):
             result = condition_number(diagonal(values), level=0.5, rng=seed, num_starts=num_starts)
-            weights = start_vectors(values, num=num_starts, rng=seed) ** 2 / 100
+            weights = start_vectors(values, num=num_starts, rng=seed) ** 2 / 80
             lucky = np.all(np.max(weights[ends], axis=1) >= q)
             assert holds(result, modulus[ends[1]] / modulus[ends[0]]) or not lucky
             failed += result.smallest[0] > modulus[ends[0]] or result.largest[1] < modulus[ends[1]]

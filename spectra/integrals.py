@@ -1,15 +1,15 @@
 """Integrals against a spectral measure, with error bars that cover probes, quadrature and rounding."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spectra.errors import ArgumentError, NonFiniteError
+from spectra.errors import ArgumentError
 from spectra.estimates import Estimate, Status
 from spectra.lanczos import BREAKDOWN
 from spectra.measure_schema import Probe, eps_of, probes_of
+from spectra.spectral_values import SpectralFunction, spectral_values
 from spectra.start_vectors import as_count
 from spectra.tridiagonal import ritz
 
@@ -22,7 +22,7 @@ _LARGEST_GAP = 0.05
 _COVERS = "random probes (Student t), unresolved quadrature (gap between all steps and half of them), and rounding"
 
 
-def expectation(measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, level: float = 0.95) -> Estimate:
+def expectation(measure: "xr.Dataset", f: SpectralFunction, *, level: float = 0.95) -> Estimate:
     """Integrate f against the spectral measure: an estimate of ``tr f(A) / n``.
 
     With the samples ``s_i = sum_k w_ik f(theta_ik)`` of the probes, the interval is
@@ -155,7 +155,7 @@ class Integral:
         return self.gap <= _LARGEST_GAP * self.size
 
 
-def integrate(measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, degree: int | None = None) -> Integral:
+def integrate(measure: "xr.Dataset", f: SpectralFunction, *, degree: int | None = None) -> Integral:
     """Integrate f, a polynomial of the given degree if one is given; see `expectation`."""
     probes = probes_of(measure)
     norm = max(float(np.max(np.abs(probe.values))) for probe in probes)
@@ -170,7 +170,7 @@ def integrate(measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, d
     gap = abs(float(np.mean([_gap(f, q, band=band, degree=degree) for q in probes])))
     return Integral(
         value=float(np.mean(samples)),
-        stderr=float(np.std(samples, ddof=1) / np.sqrt(p)) if p > 1 else None,
+        stderr=_standard_error(samples),
         gap=gap,
         size=size,
         rounding=BREAKDOWN * eps * size + float(np.mean([_variation(f, q, band) for q in probes])),
@@ -179,9 +179,7 @@ def integrate(measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, d
     )
 
 
-def _estimate(
-    measure: "xr.Dataset", f: Callable[[np.ndarray], np.ndarray], *, level: float, degree: int | None
-) -> Estimate:
+def _estimate(measure: "xr.Dataset", f: SpectralFunction, *, level: float, degree: int | None) -> Estimate:
     """Integrate f and form the interval."""
     if not 0.0 < level < 1.0:
         raise ArgumentError(f"level must lie strictly between 0 and 1, got {level!r}")
@@ -224,64 +222,41 @@ def _plain(value: float, level: float, num_matvecs: int, status: Status, *, stde
     )
 
 
-def _call(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Call f and return real values of the shape of x."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        y = np.asarray(f(x.copy()))
-    if y.ndim == 0:
-        y = np.broadcast_to(y, x.shape)
-    if y.shape != x.shape or y.dtype.kind not in "biuf":
-        raise ArgumentError(
-            f"f must map a real array of shape {x.shape} to a real array of that shape, got {y.dtype} of {y.shape}"
-        )
-    return y.astype(np.float64)
-
-
-def _integral(f: Callable[[np.ndarray], np.ndarray], values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
-    """Return ``sum_k w_k f(theta_k)`` over nodes of nonzero weight.
-
-    A node within ``band`` of zero cannot be told from zero. If f is infinite there, so is the integral.
-    """
+def _integral(f: SpectralFunction, values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
+    """Return ``sum_k w_k f(theta_k)`` over nodes of nonzero weight; infinite where f is, at a node as good as zero."""
     values, weights = values[weights != 0], weights[weights != 0]
-    y = _call(f, values)
-    near = np.abs(values) <= band
-    if np.any(near):
-        at_zero = _call(f, np.zeros(1))[0]
-        if np.isinf(at_zero):
-            return float(at_zero)
-        if np.isfinite(at_zero):
-            y = np.where(near & ~np.isfinite(y), at_zero, y)
-    if np.any(np.isnan(y)):
-        theta = values[np.argmax(np.isnan(y))]
-        raise ArgumentError(
-            f"f must be defined on the whole spectrum, but is NaN at the Ritz value {theta:.6g}; Ritz values lie "
-            "between the smallest and the largest eigenvalue, so the operator reaches at least this far"
-        )
-    if np.any(np.isinf(y)):
-        theta = values[np.argmax(np.isinf(y))]
-        raise NonFiniteError(f"f must be finite on the spectrum, but is infinite at the Ritz value {theta:.6g}")
-    return float(np.sum(weights * y))
+    y = spectral_values(f, values, band=band)
+    infinite = np.isinf(y)
+    return float(y[np.argmax(infinite)]) if np.any(infinite) else float(np.sum(weights * y))
 
 
-def _gap(f: Callable[[np.ndarray], np.ndarray], probe: Probe, *, band: float, degree: int | None) -> float:
+def _standard_error(samples: np.ndarray) -> float | None:
+    """Return the standard error of the mean of the samples, also at scales whose squares overflow."""
+    largest = float(np.max(np.abs(samples)))
+    if len(samples) == 1:
+        return None
+    return largest * float(np.std(samples / largest, ddof=1) / np.sqrt(len(samples))) if largest > 0 else 0.0
+
+
+def _gap(f: SpectralFunction, probe: Probe, *, band: float, degree: int | None) -> float:
     """Return how far a rule of half the size differs; 0 where the quadrature is known to be exact."""
     k = len(probe.values)
     if probe.coarse_weights is not None:
         return _integral(f, probe.values, probe.raw_weights - probe.coarse_weights, band=band)
     if probe.is_exact or (degree is not None and degree <= 2 * k - 1):
         return 0.0
-    if k < 2:
+    if k < 2 or probe.diagonal is None or probe.off_diagonal is None:
         return np.inf
     half = ritz(probe.diagonal, probe.off_diagonal, k // 2)
     full = _integral(f, probe.values, probe.raw_weights, band=band)
     return full - _integral(f, half.values, half.weights, band=band)
 
 
-def _variation(f: Callable[[np.ndarray], np.ndarray], probe: Probe, band: float) -> float:
+def _variation(f: SpectralFunction, probe: Probe, band: float) -> float:
     """Return how much the integral changes when its nodes move by their rounding error, signs kept."""
     keep = probe.weights > 0
     values, weights = probe.values[keep], probe.weights[keep]
     step = np.minimum(band, 0.5 * np.abs(values))
-    y = _call(f, values)
-    changes = np.abs([_call(f, values + step) - y, _call(f, values - step) - y])
+    y = spectral_values(f, values, band=band)
+    changes = np.abs([spectral_values(f, values + sign * step, band=band) - y for sign in (1.0, -1.0)])
     return float(np.sum(weights * np.max(np.where(np.isfinite(changes), changes, 0.0), axis=0)))

@@ -45,8 +45,8 @@ class Products:
     num_matvecs : int
         Products spent through this object.
     exponent : int or None
-        e; None before the first product, 0 if that was zero or of ordinary size (2**-32 to 2**32): what the scaling would
-        change there are exponents of numbers, not digits, at the price of a pass over the block.
+        e; None before the first product, 0 if that was zero or of ordinary size (2**-32 to 2**32), where scaling would
+        change exponents of numbers only, at the price of a pass over the block.
 
     Examples
     --------

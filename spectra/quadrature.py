@@ -1,6 +1,5 @@
 """Stochastic Lanczos quadrature: the spectral measure of an operator. Named dimensions begin here."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION, valid
 from spectra.operators import Operator, as_operator
 from spectra.probe_run import ProbeRun
 from spectra.protocols import Array, Progress, SupportsMatmul
+from spectra.spectral_values import SpectralFunction
 from spectra.start_vectors import Distribution, as_count, as_seed
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def slq(
     rng: int | np.random.Generator = 0,
     distribution: Distribution = "sphere",
     target_stderr: float | None = None,
-    f: Callable[[np.ndarray], np.ndarray] | None = None,
+    f: SpectralFunction | None = None,
     max_matvecs: int | None = None,
     reorthogonalize: bool = True,
     max_basis_bytes: int = 2**32,
@@ -171,9 +171,7 @@ def _identity(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _grow(
-    run: ProbeRun, target: float, f: Callable[[np.ndarray], np.ndarray], *, budget: int, progress: Progress | None
-) -> "xr.Dataset":
+def _grow(run: ProbeRun, target: float, f: SpectralFunction, *, budget: int, progress: Progress | None) -> "xr.Dataset":
     """Add probes or steps, whichever error exceeds its share more, until both are met or the budget is spent."""
     while True:
         if progress is not None:

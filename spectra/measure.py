@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectra.distribution import distribution_of, step_distribution
 from spectra.errors import ArgumentError, ShapeError
 from spectra.integrals import expectation, moment
 from spectra.measure_schema import Probe, pooled, probes_of, validate_measure
@@ -44,7 +45,10 @@ class CdfBounds:
 
 
 def cdf(measure: "xr.Dataset", x: Any) -> Any:
-    """Return the share of eigenvalues up to x: ``mean over probes of sum_{theta_k <= x} w_k``.
+    """Return the share of eigenvalues up to x: the mean over probes of the mass of their nodes up to x.
+
+    A node that stands for many eigenvalues has its mass spread around it, see `spectra.distribution`; it stays a point
+    where it stands for one.
 
     Parameters
     ----------
@@ -76,9 +80,8 @@ def cdf(measure: "xr.Dataset", x: Any) -> Any:
     >>> cdf(measure, [-1.0, 0.0, 1.0]).tolist()
     [0.0, 1.0, 1.0]
     """
-    values, weights = pooled(measure)
     points = _points(x, name="x")
-    below = np.concatenate([[0.0], _cumulative(weights)])[np.searchsorted(values, points, side="right")]
+    below = distribution_of(measure).at(points)
     return float(below) if below.ndim == 0 else below
 
 
@@ -118,7 +121,7 @@ def _probe_bounds(probe: Probe, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantile(measure: "xr.Dataset", q: Any) -> Any:
-    """Return the smallest node x with ``cdf(x) >= q``.
+    """Return the smallest x with ``cdf(x) >= q``.
 
     Parameters
     ----------
@@ -134,7 +137,7 @@ def quantile(measure: "xr.Dataset", q: Any) -> Any:
 
     Notes
     -----
-    No products. Nodes are Ritz values: a quantile is no finer than their spacing.
+    No products. A quantile is no finer than the spacing of the Ritz values.
 
     Examples
     --------
@@ -144,13 +147,10 @@ def quantile(measure: "xr.Dataset", q: Any) -> Any:
     >>> round(quantile(measure, 0.99), 9)
     7.0
     """
-    values, weights = pooled(measure)
     levels = _points(q, name="q")
     if np.any((levels < 0.0) | (levels > 1.0)):
         raise ArgumentError(f"q must lie in [0, 1], got {q!r}")
-    sums = _cumulative(weights)
-    index = np.searchsorted(sums, levels - 8.0 * np.finfo(np.float64).eps, side="left")
-    result = values[np.minimum(index, len(values) - 1)]
+    result = distribution_of(measure).inverse(levels)
     return float(result) if result.ndim == 0 else result
 
 
@@ -261,19 +261,13 @@ def wasserstein_distance(measure: "xr.Dataset", other: Any) -> float:
     >>> round(wasserstein_distance(measure, np.full(6, 3.0)), 12)
     2.0
     """
-    values, weights = pooled(measure)
+    ours = distribution_of(measure)
     if hasattr(other, "data_vars"):
-        other_values, other_weights = pooled(other)
-    else:
-        other_values = _points(other, name="eigenvalues")
-        if other_values.ndim != 1 or other_values.size == 0:
-            raise ShapeError(f"a non-empty one-dimensional array of eigenvalues is required, got {other_values.shape}")
-        other_values = np.sort(other_values)
-        other_weights = np.full(len(other_values), 1.0 / len(other_values))
-    points = np.concatenate([values, other_values])
-    order = np.argsort(points, kind="stable")
-    difference = np.cumsum(np.concatenate([weights, -other_weights])[order])
-    return float(np.sum(np.abs(difference[:-1]) * np.diff(points[order])))
+        return ours.distance(distribution_of(other))
+    eigenvalues = _points(other, name="eigenvalues")
+    if eigenvalues.ndim != 1 or eigenvalues.size == 0:
+        raise ShapeError(f"a non-empty one-dimensional array of eigenvalues is required, got {eigenvalues.shape}")
+    return ours.distance(step_distribution(eigenvalues))
 
 
 def _cumulative(weights: np.ndarray) -> np.ndarray:

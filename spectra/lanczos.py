@@ -188,31 +188,40 @@ class Iteration:
             self._alive = xp.zeros_like(self._alive)
         b = xp.where(self._alive, b, 0.0)
         factor = 1.0 / xp.where(self._alive, b, 1.0)
+        target = self._room(w)
         for i in range(p):
-            w[i, :] = xp.where(self._alive[i], w[i, :] * factor[i], 0.0)
+            target[i, :] = xp.where(self._alive[i], w[i, :] * factor[i], 0.0)
         self._previous, self._coupling, self._image = self.vectors, b, None
-        self.vectors = self._stored(w)
+        self.vectors = target
         self._pending.append((a, b))
 
     def _orthogonalize_row(self, w: Array, i: int) -> tuple[Array, Array]:
         """Orthogonalize one row of the images; return its inner product with q, and the norm of what is left."""
-        xp, q, row = self._xp, self.vectors[i, :], w[i, :]
-        a = xp.vecdot(q, row)
-        row = row - a * q
+        xp, row = self._xp, w[i, :]
         if self._reorthogonalize:
-            used = self.num_done + 1
-            for _ in range(2):
-                # All bases first, for one correction: then the two passes are those of the whole basis.
-                correction = None
-                for b, block in enumerate(self._blocks):
-                    rows = block[i, : min(used - b * self._store, self._store), :]
-                    part = xp.matmul(xp.matmul(rows, row), rows)
-                    correction = part if correction is None else correction + part
-                row = row - correction
-        elif self._previous is not None:
-            row = row - self._coupling[i] * self._previous[i, :]
+            # The inner product with q is the last coefficient of the first pass.
+            row, coefficients = self._projected(row, i)
+            a = coefficients[-1]
+            row, _ = self._projected(row, i)
+        else:
+            q = self.vectors[i, :]
+            a = xp.vecdot(q, row)
+            row = row - a * q
+            if self._previous is not None:
+                row = row - self._coupling[i] * self._previous[i, :]
         w[i, :] = row
         return a, xp.linalg.vector_norm(row)
+
+    def _projected(self, row: Array, i: int) -> tuple[Array, Array]:
+        """Return a row minus its projection on the basis of a start vector, and its last coefficients."""
+        used = self.num_done + 1
+        correction, coefficients = None, None
+        for b, block in enumerate(self._blocks):
+            rows = block[i, : min(used - b * self._store, self._store), :]
+            coefficients = rows @ row
+            part = coefficients @ rows
+            correction = part if correction is None else correction + part
+        return row - correction, coefficients
 
     def _keep(self) -> None:
         """Begin a new block of stored vectors, with the current ones, where the last block is full."""
@@ -224,13 +233,10 @@ class Iteration:
         self._blocks[-1][:, 0, :] = q
         self.vectors = self._blocks[-1][:, 0, :]
 
-    def _stored(self, w: Array) -> Array:
-        """Return the next vectors as a part of the stored bases, where the last block has room for them."""
+    def _room(self, w: Array) -> Array:
+        """Return where the next vectors go: into the stored bases, where the last block has room, else over w."""
         position = (self.num_done + 1) % self._store if self._store else 0
-        if position == 0:
-            return w
-        self._blocks[-1][:, position, :] = w
-        return self._blocks[-1][:, position, :]
+        return w if position == 0 else self._blocks[-1][:, position, :]
 
     def _read(self) -> None:
         """Bring the coefficients of the last steps to the host; the only place that waits for the device."""

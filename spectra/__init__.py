@@ -18,6 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spectra import plot, recommend, report, testing
+    from spectra.bulk import eigenvalue_count, negative_mass, spectral_gaps
+    from spectra.certificates import SpectralBounds, spectral_bounds
+    from spectra.chebyshev import kernel_polynomial
+    from spectra.conditioning import ConditionNumber, condition_number
+    from spectra.diagonals import diagonal
+    from spectra.distances import kolmogorov, wasserstein
+    from spectra.effective_ranks import effective_rank
     from spectra.eigenpairs import eigenpairs
     from spectra.errors import (
         ArgumentError,
@@ -34,7 +41,11 @@ if TYPE_CHECKING:
         TaskError,
     )
     from spectra.estimates import Estimate
+    from spectra.exchange import to_library
+    from spectra.golub_kahan import Bidiagonal, golub_kahan
+    from spectra.interoperability import as_scipy, in_library
     from spectra.lanczos import lanczos
+    from spectra.matrix_functions import log_determinant, trace_function
     from spectra.measure import (
         cdf,
         cdf_bounds,
@@ -45,10 +56,15 @@ if TYPE_CHECKING:
         validate_measure,
         wasserstein_distance,
     )
+    from spectra.norms import frobenius_norm, schatten_norm
     from spectra.operators import Operator, as_operator, gram
+    from spectra.pseudo_conditioning import pseudo_condition_number
     from spectra.quadrature import extend, slq
     from spectra.recommend import Recommendation
+    from spectra.rectangular import RectangularOperator, as_rectangular
+    from spectra.softened import effective_dimension, free_energy
     from spectra.start_vectors import start_vectors
+    from spectra.stochastic_trace import trace
     from spectra.storage import load, save
     from spectra.tridiagonal import Tridiagonal
 
@@ -56,6 +72,26 @@ __version__ = "0.1.0"
 __spectra_probes__ = True
 
 _HOME = {
+    "bulk": (
+        "eigenvalue_count",
+        "negative_mass",
+        "spectral_gaps",
+    ),
+    "certificates": (
+        "SpectralBounds",
+        "spectral_bounds",
+    ),
+    "chebyshev": ("kernel_polynomial",),
+    "conditioning": (
+        "ConditionNumber",
+        "condition_number",
+    ),
+    "diagonals": ("diagonal",),
+    "distances": (
+        "kolmogorov",
+        "wasserstein",
+    ),
+    "effective_ranks": ("effective_rank",),
     "eigenpairs": ("eigenpairs",),
     "errors": (
         "ArgumentError",
@@ -72,7 +108,20 @@ _HOME = {
         "TaskError",
     ),
     "estimates": ("Estimate",),
+    "exchange": ("to_library",),
+    "golub_kahan": (
+        "Bidiagonal",
+        "golub_kahan",
+    ),
+    "interoperability": (
+        "as_scipy",
+        "in_library",
+    ),
     "lanczos": ("lanczos",),
+    "matrix_functions": (
+        "log_determinant",
+        "trace_function",
+    ),
     "measure": (
         "cdf",
         "cdf_bounds",
@@ -83,11 +132,35 @@ _HOME = {
         "validate_measure",
         "wasserstein_distance",
     ),
-    "operators": ("Operator", "as_operator", "gram"),
-    "quadrature": ("extend", "slq"),
+    "norms": (
+        "frobenius_norm",
+        "schatten_norm",
+    ),
+    "operators": (
+        "Operator",
+        "as_operator",
+        "gram",
+    ),
+    "pseudo_conditioning": ("pseudo_condition_number",),
+    "quadrature": (
+        "extend",
+        "slq",
+    ),
     "recommend": ("Recommendation",),
+    "rectangular": (
+        "RectangularOperator",
+        "as_rectangular",
+    ),
+    "softened": (
+        "effective_dimension",
+        "free_energy",
+    ),
     "start_vectors": ("start_vectors",),
-    "storage": ("load", "save"),
+    "stochastic_trace": ("trace",),
+    "storage": (
+        "load",
+        "save",
+    ),
     "tridiagonal": ("Tridiagonal",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -96,7 +169,9 @@ _SUBMODULES = ("errors", "plot", "recommend", "report", "testing")
 __all__ = [
     "ArgumentError",
     "BackendError",
+    "Bidiagonal",
     "CheckpointError",
+    "ConditionNumber",
     "DerivativeError",
     "Estimate",
     "MissingExtraError",
@@ -105,31 +180,56 @@ __all__ = [
     "NotSymmetricError",
     "Operator",
     "Recommendation",
+    "RectangularOperator",
     "SchemaError",
     "ShapeError",
     "SpectraError",
+    "SpectralBounds",
     "TaskError",
     "Tridiagonal",
     "as_operator",
+    "as_rectangular",
+    "as_scipy",
     "cdf",
     "cdf_bounds",
+    "condition_number",
     "density",
+    "diagonal",
+    "effective_dimension",
+    "effective_rank",
     "eigenpairs",
+    "eigenvalue_count",
     "expectation",
     "extend",
+    "free_energy",
+    "frobenius_norm",
+    "golub_kahan",
     "gram",
+    "in_library",
+    "kernel_polynomial",
+    "kolmogorov",
     "lanczos",
     "load",
+    "log_determinant",
     "moment",
+    "negative_mass",
     "plot",
+    "pseudo_condition_number",
     "quantile",
     "recommend",
     "report",
     "save",
+    "schatten_norm",
     "slq",
+    "spectral_bounds",
+    "spectral_gaps",
     "start_vectors",
     "testing",
+    "to_library",
+    "trace",
+    "trace_function",
     "validate_measure",
+    "wasserstein",
     "wasserstein_distance",
 ]
 

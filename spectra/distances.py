@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from spectra.cdf_band import cdf_band, is_certain, mean_mass_variance, rest_of, rounding_band
+from spectra.distribution import Distribution, distribution_of, step_distribution
 from spectra.errors import ArgumentError, ShapeError
 from spectra.estimates import Estimate
 from spectra.measure_schema import Probe, pooled, probes_of, validate_measure
@@ -102,7 +103,7 @@ def wasserstein(measure: "xr.Dataset", other: Any, *, level: float = 0.95) -> Es
     stderr = _combined([noise.spread for noise in noises], shared)
     reach = float(ndtri(0.5 + 0.5 * level)) * stderr + gap
     bias = float(np.sum([noise.mean for noise in noises]))
-    value = _area(one.values / top, one.weights, two.values / top, two.weights)
+    value = _distribution(one).distance(_distribution(two)) / top
     ends = max(value - bias - reach, 0.0), value + reach
     return _estimate(sides, level, *(top * x for x in (value, stderr, *ends)))
 
@@ -191,6 +192,11 @@ def _sides(measure: "xr.Dataset", other: Any, level: float) -> tuple[_Side, _Sid
     if not np.all(np.isfinite(values)):
         raise ArgumentError("eigenvalues must be finite, got NaN or infinity among them")
     return _Side(*pooled(measure), measure), _Side(values, np.full(len(values), 1.0 / len(values)), None)
+
+
+def _distribution(side: _Side) -> Distribution:
+    """Return the distribution function of a spectrum."""
+    return step_distribution(side.values) if side.measure is None else distribution_of(side.measure)
 
 
 def _share_probes(sides: tuple[_Side, _Side]) -> bool:

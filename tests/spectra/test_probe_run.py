@@ -48,7 +48,7 @@ def test_extending_a_file_twice(tmp_path, suffix):
 def test_extending_needs_the_same_operator():
     measure = slq(matrix("spiked"), num_probes=2, num_steps=5)
     for other in (matrix("spiked", rng=1), matrix("spiked") * 1.001, matrix("spiked", n=30)):
-        with pytest.raises(ArgumentError, match="not the operator|had order"):
+        with pytest.raises(ArgumentError, match=r"not the operator|had order"):
             extend(measure, other, num_probes=2)
     with pytest.raises(ArgumentError, match="dtype float64"):
         extend(measure, matrix("spiked").astype(np.float32), num_probes=2)

@@ -109,7 +109,11 @@ FUNCTIONS: dict[str, Function] = {
     function.name: function
     for function in (
         *(Function(name=name, takes="operator", gives="as the operator") for name in ("as_operator", "gram")),
-        Function(name="lanczos", takes="operator", gives="host; the basis as the operator"),
+        Function(name="as_rectangular", takes="operator", gives="as the operator"),
+        *(
+            Function(name=name, takes="operator", gives="host; the basis as the operator")
+            for name in ("golub_kahan", "lanczos")
+        ),
         *(
             Function(name=name, takes="operator")
             for name in (

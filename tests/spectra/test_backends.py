@@ -3,6 +3,7 @@ import inspect
 import pkgutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +181,8 @@ def test_table():
         assert len({line.count("|") for line in part.strip().splitlines()}) == 1
     assert all(f"| `{name}` |" in second for name in FUNCTIONS)
     assert all(f"| `{name}` |" in first for name in LIBRARIES)
+
+
+def test_the_documentation_has_the_table():
+    page = Path(__file__).parents[2] / "docs" / "array_libraries.md"
+    assert capability_table() in page.read_text()

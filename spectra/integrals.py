@@ -9,7 +9,7 @@ from spectra.errors import ArgumentError
 from spectra.estimates import Estimate, Status
 from spectra.lanczos import BREAKDOWN
 from spectra.measure_schema import Probe, eps_of, probes_of
-from spectra.spectral_values import SpectralFunction, spectral_values
+from spectra.spectral_values import SpectralFunction, rounding_of_sum, weighted_sum
 from spectra.start_vectors import as_count
 from spectra.tridiagonal import ritz
 
@@ -161,19 +161,20 @@ def integrate(measure: "xr.Dataset", f: SpectralFunction, *, degree: int | None 
     norm = max(float(np.max(np.abs(probe.values))) for probe in probes)
     eps = eps_of(measure)
     band = BREAKDOWN * eps * norm
-    samples = np.array([_integral(f, probe.values, probe.weights, band=band) for probe in probes])
+    samples = np.array([weighted_sum(f, probe.values, probe.weights, band=band) for probe in probes])
     p = len(probes)
     if not np.all(np.isfinite(samples)):
         value = float(np.sum(samples))
         return Integral(value=value, stderr=None, gap=0.0, size=0.0, rounding=0.0, num_probes=p, is_exact=False)
-    size = float(np.mean([_integral(lambda x: np.abs(f(x)), q.values, q.weights, band=band) for q in probes]))
+    size = float(np.mean([weighted_sum(lambda x: np.abs(f(x)), q.values, q.weights, band=band) for q in probes]))
     gap = abs(float(np.mean([_gap(f, q, band=band, degree=degree) for q in probes])))
     return Integral(
         value=float(np.mean(samples)),
         stderr=_standard_error(samples),
         gap=gap,
         size=size,
-        rounding=BREAKDOWN * eps * size + float(np.mean([_variation(f, q, band) for q in probes])),
+        rounding=BREAKDOWN * eps * size
+        + float(np.mean([rounding_of_sum(f, q.values, q.weights, band=band) for q in probes])),
         num_probes=p,
         is_exact=all(q.is_complete or (q.is_exact and len(q.values) == 1) for q in probes),
     )
@@ -222,14 +223,6 @@ def _plain(value: float, level: float, num_matvecs: int, status: Status, *, stde
     )
 
 
-def _integral(f: SpectralFunction, values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
-    """Return ``sum_k w_k f(theta_k)`` over nodes of nonzero weight; infinite where f is, at a node as good as zero."""
-    values, weights = values[weights != 0], weights[weights != 0]
-    y = spectral_values(f, values, band=band)
-    infinite = np.isinf(y)
-    return float(y[np.argmax(infinite)]) if np.any(infinite) else float(np.sum(weights * y))
-
-
 def _standard_error(samples: np.ndarray) -> float | None:
     """Return the standard error of the mean of the samples, also at scales whose squares overflow."""
     largest = float(np.max(np.abs(samples)))
@@ -242,21 +235,11 @@ def _gap(f: SpectralFunction, probe: Probe, *, band: float, degree: int | None) 
     """Return how far a rule of half the size differs; 0 where the quadrature is known to be exact."""
     k = len(probe.values)
     if probe.coarse_weights is not None:
-        return _integral(f, probe.values, probe.raw_weights - probe.coarse_weights, band=band)
+        return weighted_sum(f, probe.values, probe.raw_weights - probe.coarse_weights, band=band)
     if probe.is_exact or (degree is not None and degree <= 2 * k - 1):
         return 0.0
     if k < 2 or probe.diagonal is None or probe.off_diagonal is None:
         return np.inf
     half = ritz(probe.diagonal, probe.off_diagonal, k // 2)
-    full = _integral(f, probe.values, probe.raw_weights, band=band)
-    return full - _integral(f, half.values, half.weights, band=band)
-
-
-def _variation(f: SpectralFunction, probe: Probe, band: float) -> float:
-    """Return how much the integral changes when its nodes move by their rounding error, signs kept."""
-    keep = probe.weights > 0
-    values, weights = probe.values[keep], probe.weights[keep]
-    step = np.minimum(band, 0.5 * np.abs(values))
-    y = spectral_values(f, values, band=band)
-    changes = np.abs([spectral_values(f, values + sign * step, band=band) - y for sign in (1.0, -1.0)])
-    return float(np.sum(weights * np.max(np.where(np.isfinite(changes), changes, 0.0), axis=0)))
+    full = weighted_sum(f, probe.values, probe.raw_weights, band=band)
+    return full - weighted_sum(f, half.values, half.weights, band=band)

@@ -13,7 +13,7 @@ from spectra.orthogonal import orthonormalize, project_out
 from spectra.products import Products
 from spectra.protocols import Array, SupportsMatmul
 from spectra.soundness import require_repeatable, require_symmetric
-from spectra.spectral_values import SpectralFunction, spectral_values
+from spectra.spectral_values import SpectralFunction, rounding_of_sum, weighted_sum
 from spectra.start_vectors import as_count, as_seed, start_vectors
 from spectra.stochastic_trace import as_level, student
 from spectra.tridiagonal import ritz
@@ -225,17 +225,11 @@ class _Nodes:
 
     def integral(self, f: SpectralFunction, band: float) -> float:
         """Return the integral of f."""
-        keep = self.weights > 0
-        return float(np.sum(self.weights[keep] * spectral_values(f, self.values[keep], band=band)))
+        return weighted_sum(f, self.values, self.weights, band=band)
 
     def variation(self, f: SpectralFunction, band: float) -> float:
         """Return how much the integral changes when nodes move by their rounding error."""
-        keep = self.weights > 0
-        values, weights = self.values[keep], self.weights[keep]
-        step = np.minimum(band, 0.5 * np.abs(values))
-        y = spectral_values(f, values, band=band)
-        moved = [spectral_values(f, values + sign * step, band=band) for sign in (1.0, -1.0)]
-        return float(np.sum(weights * np.max(np.abs(np.array(moved) - y), axis=0)))
+        return rounding_of_sum(f, self.values, self.weights, band=band)
 
 
 def _counted(products: Products) -> Operator:

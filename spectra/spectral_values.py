@@ -7,7 +7,7 @@ import numpy as np
 
 from spectra.errors import ArgumentError, NonFiniteError
 
-__all__ = ["SpectralFunction", "spectral_values"]
+__all__ = ["SpectralFunction", "rounding_of_sum", "spectral_values", "weighted_sum"]
 
 SpectralFunction: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Maps a one-dimensional float64 array to real values of the same shape, or to one number."""
@@ -71,3 +71,27 @@ def _call(f: SpectralFunction, x: np.ndarray) -> np.ndarray:
             f"f must map a real array of shape {x.shape} to a real array of that shape, got {y.dtype} of {y.shape}"
         )
     return y.astype(np.float64)
+
+
+def weighted_sum(f: SpectralFunction, values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
+    """Return ``sum_k w_k f(theta_k)`` over nodes of nonzero weight; infinite where f is, at a node as good as zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weighted_sum(np.log, np.array([0.0, 1.0]), np.array([0.0, 1.0]), band=0.0)
+    0.0
+    """
+    values, weights = values[weights != 0], weights[weights != 0]
+    y = spectral_values(f, values, band=band)
+    infinite = np.isinf(y)
+    return float(y[np.argmax(infinite)]) if np.any(infinite) else float(np.sum(weights * y))
+
+
+def rounding_of_sum(f: SpectralFunction, values: np.ndarray, weights: np.ndarray, *, band: float) -> float:
+    """Return how much `weighted_sum` changes when its nodes move by their rounding error, signs kept."""
+    values, weights = values[weights > 0], weights[weights > 0]
+    step = np.minimum(band, 0.5 * np.abs(values))
+    y = spectral_values(f, values, band=band)
+    changes = np.abs([spectral_values(f, values + sign * step, band=band) - y for sign in (1.0, -1.0)])
+    return float(np.sum(weights * np.max(np.where(np.isfinite(changes), changes, 0.0), axis=0)))

@@ -9,16 +9,22 @@ from spectra.errors import ArgumentError, BackendError
 from spectra.protocols import Array
 
 __all__ = [
+    "PIECE",
     "describe",
     "detach",
     "dtype_name",
     "eps",
     "finite_number",
+    "inner",
+    "inner_with_rows",
     "is_array",
     "namespace",
     "require_real",
     "to_host",
 ]
+
+PIECE = 16384
+"""Coordinates that are summed in float32 at a time."""
 
 
 def is_array(x: object) -> bool:
@@ -103,6 +109,49 @@ def to_host(x: Array) -> np.ndarray:
     elif not isinstance(x, np.ndarray):
         x = np.from_dlpack(x)
     return np.array(x, dtype=np.float64)
+
+
+def inner(x: Array, y: Array) -> Array:
+    """Return inner products along the last axis as float64 on the device.
+
+    Sums of float32 numbers are accumulated in float64: a float32 dot product of two million numbers was seen to err by
+    6e-5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.full(3, 0.1, dtype=np.float32)
+    >>> inner(x, x).dtype
+    dtype('float64')
+    """
+    xp = namespace(x)
+    if x.dtype == xp.float64:
+        return xp.vecdot(x, y)
+    return xp.sum(x * y, axis=-1, dtype=xp.float64)
+
+
+def inner_with_rows(rows: Array, x: Array) -> Array:
+    """Return ``rows x``, shape (k,) or (k, b), as float64 on the device; long float32 sums are split.
+
+    Parameters
+    ----------
+    rows : array, shape (k, n)
+    x : array, shape (n,) or (n, b)
+
+    Notes
+    -----
+    A float32 sum that begins with large terms loses all that are eps times smaller. For two million coordinates with a
+    power law that cost Lanczos vectors their orthogonality, to 7e-4; pieces of 16384 restore it, to 1e-7.
+    """
+    xp, n = namespace(rows), rows.shape[1]
+    if rows.dtype == xp.float64:
+        return rows @ x
+    first = min(PIECE, n)
+    total = xp.astype(rows[:, :first] @ x[:first, ...], xp.float64)
+    for begin in range(first, n, PIECE):
+        end = min(begin + PIECE, n)
+        total = total + xp.astype(rows[:, begin:end] @ x[begin:end, ...], xp.float64)
+    return total
 
 
 def finite_number(value: float, *, name: str) -> float:

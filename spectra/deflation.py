@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.arrays import to_host
+from spectra.arrays import inner_with_rows, to_host
 from spectra.lanczos import Iteration
 from spectra.protocols import Array
 from spectra.tridiagonal import Ritz, Tridiagonal, tridiagonal_eigh
@@ -126,7 +126,6 @@ def ritz_overlaps(
     ndarray, shape (len(members), p, r)
         NaN for i > j.
     """
-    xp = iteration.products.xp
     p, r = len(tridiagonal.num_steps), references.shape[0]
     overlaps = np.full((len(members), p, r), np.nan)
     if not members:
@@ -140,7 +139,7 @@ def ritz_overlaps(
         earlier = references[:count, :]
         for e in range(0, len(members), _AT_A_TIME):
             vectors_of_few = iteration.combine(j, coefficients[:, e : e + _AT_A_TIME])
-            overlaps[e : e + _AT_A_TIME, j, :count] = to_host(xp.matmul(earlier, vectors_of_few)).T
+            overlaps[e : e + _AT_A_TIME, j, :count] = to_host(inner_with_rows(earlier, vectors_of_few)).T
     return overlaps
 
 

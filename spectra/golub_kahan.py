@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, eps, namespace, to_host
+from spectra.arrays import describe, eps, inner_with_rows, namespace, to_host
 from spectra.errors import (
     ArgumentError,
     BackendError,
@@ -261,7 +261,7 @@ class _Basis:
             row = w[i, :]
             for b, block in enumerate(self._blocks):
                 rows = block[i, : min(self._used - b * self._shape[1], self._shape[1]), :]
-                row = row - xp.matmul(xp.matmul(rows, w[i, :]), rows)
+                row = row - xp.astype(inner_with_rows(rows, w[i, :]), row.dtype) @ rows
             remainders.append(row)
         return xp.stack(remainders, axis=0)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.arrays import eps, to_host
+from spectra.arrays import eps, inner_with_rows, to_host
 from spectra.estimates import Estimate, Status
 from spectra.lanczos import BREAKDOWN, lanczos
 from spectra.operators import Operator
@@ -92,7 +92,7 @@ def block_krylov(products: Products, start: Array, *, num_steps: int) -> BlockKr
             require_repeatable(products, rows[0, :], images[0, :])
         norm = max(norm, float(xp.max(xp.linalg.vector_norm(images, axis=1))))
         if basis.shape[0] == n:
-            columns.append(to_host(xp.matmul(basis, xp.matrix_transpose(images))))
+            columns.append(to_host(inner_with_rows(basis, xp.matrix_transpose(images))))
             exhausted = True
             break
         found = orthonormalize(images, basis, threshold=BREAKDOWN * small * norm)

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import eps, to_host
+from spectra.arrays import eps, inner, inner_with_rows, to_host
 from spectra.errors import NonFiniteError
 from spectra.operators import Operator, as_operator
 from spectra.products import Products
@@ -50,7 +50,7 @@ class Iteration:
         xp = self._xp = self.products.xp
         self.vectors, self.start_norm = unit_rows(start, self.operator)
         p = self.vectors.shape[0]
-        kind = {"dtype": self.operator.dtype, "device": device(self.vectors)}
+        kind = {"dtype": xp.float64, "device": device(self.vectors)}
         self._previous: Array | None = None
         self._coupling = xp.zeros((p,), **kind)
         self._norm = xp.zeros((p,), **kind)
@@ -187,7 +187,7 @@ class Iteration:
         if self.num_done + 1 == self.operator.shape[0]:
             self._alive = xp.zeros_like(self._alive)
         b = xp.where(self._alive, b, 0.0)
-        factor = 1.0 / xp.where(self._alive, b, 1.0)
+        factor = xp.astype(1.0 / xp.where(self._alive, b, 1.0), w.dtype)
         target = self._room(w)
         for i in range(p):
             target[i, :] = xp.where(self._alive[i], w[i, :] * factor[i], 0.0)
@@ -197,29 +197,28 @@ class Iteration:
 
     def _orthogonalize_row(self, w: Array, i: int) -> tuple[Array, Array]:
         """Orthogonalize one row of the images; return its inner product with q, and the norm of what is left."""
-        xp, row = self._xp, w[i, :]
+        xp, q, row = self._xp, self.vectors[i, :], w[i, :]
         if self._reorthogonalize:
-            # The inner product with q is the last coefficient of the first pass.
-            row, coefficients = self._projected(row, i)
-            a = coefficients[-1]
-            row, _ = self._projected(row, i)
+            once, coefficients = self._projected(row, i)
+            # In float64 the inner product with q is the last coefficient of the first pass.
+            a = coefficients[-1] if row.dtype == xp.float64 else inner(q, row)
+            row, _ = self._projected(once, i)
         else:
-            q = self.vectors[i, :]
-            a = xp.vecdot(q, row)
-            row = row - a * q
+            a = inner(q, row)
+            row = row - xp.astype(a, row.dtype) * q
             if self._previous is not None:
-                row = row - self._coupling[i] * self._previous[i, :]
+                row = row - xp.astype(self._coupling[i], row.dtype) * self._previous[i, :]
         w[i, :] = row
-        return a, xp.linalg.vector_norm(row)
+        return a, xp.sqrt(inner(row, row))
 
     def _projected(self, row: Array, i: int) -> tuple[Array, Array]:
         """Return a row minus its projection on the basis of a start vector, and its last coefficients."""
-        used = self.num_done + 1
+        xp, used = self._xp, self.num_done + 1
         correction, coefficients = None, None
         for b, block in enumerate(self._blocks):
             rows = block[i, : min(used - b * self._store, self._store), :]
-            coefficients = rows @ row
-            part = coefficients @ rows
+            coefficients = inner_with_rows(rows, row)
+            part = xp.astype(coefficients, rows.dtype, copy=False) @ rows
             correction = part if correction is None else correction + part
         return row - correction, coefficients
 

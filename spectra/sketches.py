@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import dtype_name, eps, namespace, to_host
+from spectra.arrays import dtype_name, eps, inner_with_rows, namespace, to_host
 from spectra.errors import NonDeterministicError
+from spectra.orthogonal import thin_factors
 from spectra.products import Products
 from spectra.protocols import Array
 from spectra.soundness import judge, require_symmetric
@@ -79,7 +80,7 @@ def column_dots(a: Array, b: Array) -> np.ndarray:
 def inner_products(a: Array, b: Array) -> np.ndarray:
     """Return ``a' b`` on the host."""
     xp = namespace(a)
-    return to_host(xp.matmul(xp.matrix_transpose(a), b))
+    return to_host(inner_with_rows(xp.matrix_transpose(a), b))
 
 
 def draw(products: Products, num: int, *, seed: int, first: int = 0, distribution: Distribution = "sphere") -> Sketch:
@@ -107,8 +108,7 @@ def range_of(images: Array) -> tuple[Array, np.ndarray]:
     of products with an operator of lower rank. The zero block has r = 0.
     """
     xp = namespace(images)
-    basis, triangle = xp.linalg.qr(images)
-    host = to_host(triangle)
+    basis, host = thin_factors(images)
     left, sizes, right = np.linalg.svd(host)
     rank = int(np.sum(sizes > _CAPTURED * eps(images) * np.sqrt(images.shape[0]) * sizes[0]))
     if rank == images.shape[1]:

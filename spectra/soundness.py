@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from spectra.arrays import eps, namespace, to_host
+from spectra.arrays import eps, inner, inner_with_rows, namespace, to_host
 from spectra.errors import NonDeterministicError, NotSymmetricError
 from spectra.products import Products
 from spectra.protocols import Array
@@ -68,8 +68,8 @@ def require_symmetric(products: Products, rows: Array, images: Array) -> float:
         If s exceeds sqrt(eps). Between 1000 eps and that a RuntimeWarning is given.
     """
     xp = namespace(rows)
-    overlaps = to_host(xp.matmul(rows, xp.matrix_transpose(images)))
-    norms = to_host(xp.linalg.vector_norm(images, axis=1))
+    overlaps = to_host(inner_with_rows(rows, xp.matrix_transpose(images)))
+    norms = np.sqrt(to_host(inner(images, images)))
     if not np.all(np.isfinite(overlaps)):
         return 0.0  # whoever uses the products reports what was not finite
     return judge(

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, detach, dtype_name, namespace, require_real, to_host
+from spectra.arrays import describe, detach, dtype_name, inner, namespace, require_real, to_host
 from spectra.errors import ArgumentError, ShapeError
 from spectra.operators import Operator
 from spectra.protocols import Array
@@ -153,9 +153,9 @@ def unit_rows(start: Array, operator: Operator) -> tuple[Array, np.ndarray]:
         probe = int(np.argmin(np.isfinite(top) & (top > 0)))
         raise ArgumentError(f"start vectors must be finite and nonzero; column {probe} has largest entry {top[probe]}")
     rows = rows / largest[:, None]
-    norm = xp.linalg.vector_norm(rows, axis=1)
+    norm = xp.sqrt(inner(rows, rows))
     unit = xp.empty_like(rows)
-    unit[:, :] = rows / norm[:, None]
+    unit[:, :] = rows / xp.astype(norm, rows.dtype)[:, None]
     return unit, top * to_host(norm)
 
 

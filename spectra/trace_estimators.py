@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.arrays import eps, to_host
+from spectra.arrays import eps
 from spectra.errors import ArgumentError
+from spectra.orthogonal import thin_factors
 from spectra.products import Products
 from spectra.sketches import Range, Sketch, column_dots, draw, inner_products, sketch
 from spectra.start_vectors import start_vectors
@@ -238,11 +239,11 @@ def xnystrace(products: Products, drawn: Sketch) -> TraceSamples:
             continue
     if factor is None:
         raise _indefinite(products, core, gram)
-    basis, triangle = products.xp.linalg.qr(drawn.images + float(nu) * drawn.probes)
+    basis, triangle = thin_factors(drawn.images + float(nu) * drawn.probes)
     from scipy.linalg import solve_triangular
 
     inverse = solve_triangular(factor, np.eye(m), lower=True)
-    root = to_host(triangle) @ inverse.T  # shifted A ~ (Q root) (Q root)'
+    root = triangle @ inverse.T  # shifted A ~ (Q root) (Q root)'
     left_out = (root @ inverse) / np.sqrt(np.sum(inverse * inverse, axis=0))
     precision = np.linalg.inv(gram)
     overlap = np.sum(left_out * inner_products(basis, drawn.probes), axis=0)

@@ -269,6 +269,8 @@ def test_control_c_saves_what_was_measured(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A background job of a shell without job control ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 200
     while not (tmp_path / "run.nc").exists() and time.monotonic() < deadline:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spectra.errors import ArgumentError
+from spectra.errors import ArgumentError, NonFiniteError
 from spectra.estimates import Estimate, Status
 from spectra.lanczos import BREAKDOWN
 from spectra.measure_schema import Probe, eps_of, probes_of
@@ -67,7 +67,8 @@ def expectation(measure: "xr.Dataset", f: SpectralFunction, *, level: float = 0.
     No products. Delta covered the quadrature error in 99.8% of the resolved cases of a study over 18 spectra and six
     functions. Eigenvalues that every probe has resolved are summed, with their multiplicities, and only the others
     are sampled. A function carried by a handful of eigenvalues that are *not* resolved needs more probes than its
-    standard error says.
+    standard error says. Delta compares two rules; where f changes only below the smallest Ritz value of both, it is
+    blind, as for ``x / (x + ridge)`` with a ridge far below: `spectra.effective_dimension` has certain bounds instead.
 
     Source: Bai, Fahey and Golub (1996) for the estimate; Delta is a construction of this project.
 
@@ -161,7 +162,16 @@ def integrate(measure: "xr.Dataset", f: SpectralFunction, *, degree: int | None 
     norm = max(float(np.max(np.abs(probe.values))) for probe in probes)
     eps = eps_of(measure)
     band = BREAKDOWN * eps * norm
-    samples = np.array([weighted_sum(f, probe.values, probe.weights, band=band) for probe in probes])
+    try:
+        samples = np.array([weighted_sum(f, probe.values, probe.weights, band=band) for probe in probes])
+    except (ArgumentError, NonFiniteError) as error:
+        if measure.attrs.get("method", "slq") != "kpm":
+            raise
+        raise ArgumentError(
+            f"f must be defined on all nodes of a kernel polynomial measure, which fill the interval "
+            f"{list(measure.attrs['interval'])} and lie beyond the spectrum; use spectra.slq, or pass interval= to "
+            "spectra.kernel_polynomial"
+        ) from error
     p = len(probes)
     if not np.all(np.isfinite(samples)):
         value = float(np.sum(samples))

@@ -92,6 +92,11 @@ def cdf_bounds(measure: "xr.Dataset", x: Any) -> CdfBounds:
     averaged over the probes. Certain up to rounding for the measure as seen by the probes, in which resolved
     eigenvalues have the weights of their multiplicities; the spread over probes comes on top.
 
+    Raises
+    ------
+    ArgumentError
+        If x contains NaN, or the measure is not one of `spectra.slq`.
+
     Notes
     -----
     No products. Source: Chebyshev, Markov and Stieltjes; Szego, Orthogonal Polynomials, section 3.41.
@@ -106,6 +111,11 @@ def cdf_bounds(measure: "xr.Dataset", x: Any) -> CdfBounds:
     True
     """
     points = _points(x, name="x")
+    if measure.attrs.get("method", "slq") != "slq":
+        raise ArgumentError(
+            "these bounds belong to the Gauss rules of spectra.slq; use spectra.eigenvalue_count, which bounds counts "
+            "of kernel polynomial measures too"
+        )
     ends = [_probe_bounds(probe, points) for probe in probes_of(measure)]
     low, high = (np.mean([end[i] for end in ends], axis=0) for i in (0, 1))
     return CdfBounds(x=points, low=low, high=high)

@@ -150,7 +150,7 @@ def plot_cdf(measure: "xr.Dataset", *, ax: "Axes | None" = None, x_scale: XScale
     """Draw the distribution function of a spectral measure, with bounds that no smoothing enters.
 
     The band is that of Chebyshev, Markov and Stieltjes (:func:`spectra.cdf_bounds`): every measure with the moments
-    that were measured has its distribution function inside.
+    that were measured has its distribution function inside. A kernel polynomial measure has none.
 
     Parameters
     ----------
@@ -185,10 +185,11 @@ def plot_cdf(measure: "xr.Dataset", *, ax: "Axes | None" = None, x_scale: XScale
     bulk = isolated_ritz_values(measure)
     ax = _axes(ax)
     grid = _set_x_axis(ax, bulk, x_scale, margin=bulk.resolution)
-    bounds = cdf_bounds(measure, grid)
-    label = "bounds from the same moments"
-    ax.fill_between(grid, bounds.low, bounds.high, color=BULK, alpha=0.25, linewidth=0, label=label)
-    ax.plot(grid, cdf(measure, grid), color=BULK, drawstyle="steps-post", label=_cost(measure))
+    if measure.attrs.get("method", "slq") == "slq":
+        bounds = cdf_bounds(measure, grid)
+        label = "bounds from the same moments"
+        ax.fill_between(grid, bounds.low, bounds.high, color=BULK, alpha=0.25, linewidth=0, label=label)
+    ax.plot(grid, cdf(measure, grid), color=BULK, label=_cost(measure))
     ax.set(yscale="linear", ylim=(-0.02, 1.02), ylabel="fraction of eigenvalues below")
     ax.legend(fontsize="small")
     return ax
@@ -213,8 +214,12 @@ def _axes(ax: "Axes | None") -> "Axes":
 
 
 def _cost(measure: "xr.Dataset") -> str:
-    probes, steps = measure.sizes["probe"], measure.sizes["node"]
-    return f"{probes} probe{'s' * (probes > 1)}, {steps} Lanczos step{'s' * (steps > 1)}"
+    probes = measure.sizes["probe"]
+    if measure.attrs.get("method", "slq") == "kpm":
+        count, what = measure.sizes["moment"], "Chebyshev moment"
+    else:
+        count, what = measure.sizes["node"], "Lanczos step"
+    return f"{probes} probe{'s' * (probes > 1)}, {count} {what}{'s' * (count > 1)}"
 
 
 def _density(measure: "xr.Dataset", grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import spectra
 from spectra import Operator, as_operator, cdf, expectation, moment, slq, validate_measure, wasserstein_distance
 from spectra.chebyshev import _interval, kernel_polynomial
 from spectra.errors import (
@@ -233,3 +234,24 @@ def test_wrong_calls_cost_no_products():
         kernel_polynomial(np.eye(3) + 0j)
     with pytest.raises(ShapeError):
         kernel_polynomial(np.zeros((2, 3)))
+
+
+def test_what_needs_ritz_values_says_so():
+    measure = kernel_polynomial(np.diag(np.linspace(0.1, 1.0, 50)), num_moments=20, num_probes=3)
+    with pytest.raises(ArgumentError, match="eigenvalue_count"):
+        spectra.cdf_bounds(measure, [0.5])
+    with pytest.raises(ArgumentError, match="lie beyond the spectrum"):
+        spectra.expectation(measure, np.log)
+    with pytest.raises(spectra.SchemaError, match="kpm"):
+        spectra.extend(measure, np.diag(np.linspace(0.1, 1.0, 50)), num_probes=1)
+
+
+def test_pictures_name_the_moments():
+    pytest.importorskip("matplotlib")
+    measure = kernel_polynomial(np.diag(np.linspace(0.1, 1.0, 50)), num_moments=20, num_probes=3)
+    _, axes = spectra.plot.figure(ncols=2)
+    spectra.plot.plot_density(measure, ax=axes[0])
+    spectra.plot.plot_cdf(measure, ax=axes[1])
+    labels = [text.get_text() for ax in axes for text in ax.get_legend().get_texts()]
+    assert "3 probes, 20 Chebyshev moments" in labels
+    assert not any("bounds" in label for label in labels)

@@ -153,6 +153,8 @@ def slq(
             raise ArgumentError("f and max_matvecs belong to target_stderr, which is missing")
         run.add_probes(num_probes, check_symmetry=check_symmetry, progress=progress)
         return _dataset(run, {})
+    if f is not None and not callable(f):
+        raise ArgumentError(f"f must be a function of eigenvalues, such as numpy.log; got {f!r}")
     target = finite_number(target_stderr, name="target_stderr")
     if not target > 0:
         raise ArgumentError(f"target_stderr must be positive, got {target_stderr!r}")

@@ -62,6 +62,8 @@ def spectral_values(f: SpectralFunction, x: np.ndarray, *, band: float) -> np.nd
 
 def _call(f: SpectralFunction, x: np.ndarray) -> np.ndarray:
     """Call f and return real values of the shape of x."""
+    if not callable(f):
+        raise ArgumentError(f"f must be a function of eigenvalues, such as numpy.log; got {f!r}")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         y = np.asarray(f(x.copy()))
     if y.ndim == 0:

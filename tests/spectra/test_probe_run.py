@@ -149,6 +149,10 @@ def test_targets_that_cannot_be_meant():
     for options in ({"f": np.log}, {"max_matvecs": 100}):
         with pytest.raises(ArgumentError, match="belong to target_stderr"):
             slq(a, **options)
+    with pytest.raises(ArgumentError, match="function of eigenvalues"):
+        slq(a, target_stderr=0.1, f="log")
+    with pytest.raises(ArgumentError, match="function of eigenvalues"):
+        expectation(slq(a), "log")
     with pytest.raises(ArgumentError, match="max_matvecs must allow"):
         slq(a, target_stderr=0.1, max_matvecs=10)
 

@@ -209,8 +209,8 @@ def condition_number(
         smallest=found.unscaled(found.smallest),
         largest=found.unscaled(found.largest),
         covers=_COVERS,
-        num_matvecs=run.num_matvecs,
-        num_steps=run.num_done,
+        num_matvecs=run.iteration.num_matvecs,
+        num_steps=run.iteration.num_done,
         num_starts=num_starts,
     )
 

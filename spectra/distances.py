@@ -46,7 +46,8 @@ def wasserstein(measure: "xr.Dataset", other: Any, *, level: float = 0.95) -> Es
 
     with the normal quantile z. Over the probes ``F_p - F`` is a Brownian bridge run along F, of variance
     ``v = 2 / (p (n + 2))``: B is the mean of ``int |F_p - F| dx``, and s bounds the standard deviation of any distance
-    from F_p. Delta is the distance of the measures from all steps and from half of them.
+    from F_p. Delta is the distance of the measures from all steps and from half of them, as points; the value takes the
+    distribution functions of `spectra.cdf`, in which nodes are spread.
 
     Parameters
     ----------

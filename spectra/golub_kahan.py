@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, eps, inner_with_rows, namespace, to_host
+from spectra.arrays import describe, eps, inner, inner_with_rows, namespace, to_host
 from spectra.errors import (
     ArgumentError,
     BackendError,
@@ -215,7 +215,7 @@ class Bidiagonalization:
         xp = self._xp
         w = basis.project_out(basis.project_out(w))
         w = xp.where(self._alive[:, None], w, 0.0)
-        size = xp.linalg.vector_norm(w, axis=-1)
+        size = xp.astype(xp.sqrt(inner(w, w)), w.dtype)
         self._norm = xp.maximum(self._norm, size)
         self._alive = self._alive & ~(size <= BREAKDOWN * eps(w) * self._norm)
         size = xp.where(self._alive, size, 0.0)

@@ -121,28 +121,13 @@ class SymmetricRun:
         self.iteration = Iteration(operator, start, store=min(_STORE, self.limit))
         self._slack: float | None = None
 
-    @property
-    def num_matvecs(self) -> int:
-        """Products spent."""
-        return self.iteration.num_matvecs
-
-    @property
-    def num_done(self) -> int:
-        """Steps done."""
-        return self.iteration.num_done
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether further steps are useless."""
-        return self.iteration.exhausted
-
     def advance(self, num_steps: int, *, progress: Progress | None, total: int) -> None:
         """Do further steps; the first time, look whether the operator is symmetric and deterministic."""
-        before = self.num_done
+        before = self.iteration.num_done
         if self._slack is None:
             eps = float(np.finfo(dtype_name(self.iteration.operator.dtype)).eps)
             self._slack = relative_slack(eps, self.iteration.repeat_defect(), self.iteration.symmetry_defect())
-        self.iteration.advance(num_steps - (self.num_done - before), progress=progress, total=total)
+        self.iteration.advance(num_steps - (self.iteration.num_done - before), progress=progress, total=total)
 
     def certificate(self) -> Certificate:
         """Return what the steps so far say about the ends."""
@@ -217,21 +202,6 @@ class RectangularRun:
         self.iteration = Bidiagonalization(operator, start, store=min(_STORE, self.limit))
         self._slack: float | None = None
 
-    @property
-    def num_matvecs(self) -> int:
-        """Products spent, with A and with its transpose."""
-        return self.iteration.num_matvecs
-
-    @property
-    def num_done(self) -> int:
-        """Steps done."""
-        return self.iteration.num_done
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether further steps are useless."""
-        return self.iteration.exhausted
-
     def advance(self, num_steps: int, *, progress: Progress | None, total: int) -> None:
         """Do further steps; the first time, look whether both products belong to one matrix, and repeat."""
         if self._slack is None:
@@ -269,8 +239,8 @@ def grow(
     limit = min(run.limit, _MAX_STEPS if max_steps is None else max_steps)
     step = _FIRST_LOOK
     while True:
-        run.advance(min(step, limit - run.num_done), progress=progress, total=limit)
+        run.advance(min(step, limit - run.iteration.num_done), progress=progress, total=limit)
         bounds = run.bounds()
-        if run.num_done >= limit or run.exhausted or done(bounds):
+        if run.iteration.num_done >= limit or run.iteration.exhausted or done(bounds):
             return bounds
-        step = max(4, run.num_done // 8)
+        step = max(4, run.iteration.num_done // 8)

@@ -134,8 +134,8 @@ def pseudo_condition_number(
         smallest=found.unscaled(found.smallest),
         largest=found.unscaled(found.largest),
         covers=_COVERS,
-        num_matvecs=run.num_matvecs,
-        num_steps=run.num_done,
+        num_matvecs=run.iteration.num_matvecs,
+        num_steps=run.iteration.num_done,
         num_starts=num_starts,
         threshold=found.unscaled((least, most))[0],
         nullity=_nullity(
@@ -143,7 +143,7 @@ def pseudo_condition_number(
             n=run.limit,
             level=level,
             num_starts=num_starts,
-            num_matvecs=run.num_matvecs,
+            num_matvecs=run.iteration.num_matvecs,
         ),
     )
 

@@ -203,3 +203,18 @@ def test_wrong_calls():
     with pytest.raises(BackendError, match="products with"):
         golub_kahan(pair, np.ones(2), num_steps=2)
     assert repr(pair) == "<RectangularOperator 'operator': 3 x 2, float64>"
+
+
+def test_long_float32_vectors_of_pytorch():
+    """Sums that begin with large terms: norms are accumulated in float64, so that both libraries agree to rounding."""
+    torch = pytest.importorskip("torch")
+    values = np.arange(1.0, 300_001.0) ** -0.5
+    single = torch.as_tensor(values, dtype=torch.float32)[:, None]
+    like = torch.zeros(len(values))
+    a = RectangularOperator(lambda v: single * v, lambda v: single * v, shape=(len(values),) * 2, like=like)
+    start = start_vectors(like, num=1)
+    exact = RectangularOperator(
+        lambda v: values[:, None] * v, lambda v: values[:, None] * v, shape=a.shape, like=np.zeros(len(values))
+    )
+    found = golub_kahan(a, start, num_steps=6).couplings
+    np.testing.assert_allclose(found, golub_kahan(exact, start.double().numpy(), num_steps=6).couplings, rtol=2e-5)

@@ -117,8 +117,9 @@ def slq(
     multiplicities, and only the rest of the spectrum is sampled. For a bulk with ten outliers this made the error of
     ``tr exp(A)`` more than ten times smaller.
 
-    A target met by looking repeatedly is met a little too early: intervals cover up to 2 % less than at a number of
-    probes that was fixed beforehand, more where few eigenvalues carry f and are not resolved.
+    A target met by looking repeatedly is met a little too early: nominal 95% intervals then covered 96% (log, power
+    law, 200 seeds), 92% (log, two clusters), 90% (exp, a bulk with ten spikes) and 90% (exp, a tenfold spike; 100 seeds
+    each, n = 300). For a level that holds, fix the probes beforehand.
 
     Source: Bai, Fahey and Golub (1996); Ubaru, Chen and Saad (2017).
 

@@ -2,18 +2,23 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from probes.batch import Batch
-from probes.losses import Loss
-from spectra.errors import DerivativeError, SpectraError, TaskError
+from probes.losses import Loss, LossLike
+from probes.model_loss import ModelLoss, read_any_loss
+from probes.unwrapping import unwrapped
+from spectra.errors import ArgumentError, DerivativeError, SpectraError, TaskError
 
-__all__ = ["Objective", "forward", "unwrapped"]
+__all__ = ["ModelLoss", "Objective", "forward", "read_objective", "unwrapped"]
+
+_CASTS = {torch.float64: "double", torch.float32: "float", torch.bfloat16: "bfloat16", torch.float16: "half"}
 
 
 def forward(model: nn.Module, batch: Batch, output: Callable[[Any], Tensor] | None = None) -> Tensor:
@@ -58,11 +63,6 @@ def forward(model: nn.Module, batch: Batch, output: Callable[[Any], Tensor] | No
     )
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the plain module under ``torch.compile``, which cannot be differentiated twice."""
-    return getattr(model, "_orig_mod", model)
-
-
 @dataclass(frozen=True)
 class Objective:
     """``L_j``, the mean loss on one batch as a function of the model's live parameters.
@@ -72,7 +72,7 @@ class Objective:
     model : torch.nn.Module
         The live model, in whatever mode it is.
     loss : probes.losses.Loss
-        From :func:`probes.losses.read_loss`.
+        From :func:`probes.model_loss.read_any_loss`.
     output : callable or None
         See :func:`forward`.
     """
@@ -81,22 +81,119 @@ class Objective:
     loss: Loss
     output: Callable[[Any], Tensor] | None = None
 
+    @property
+    def reduction(self) -> Literal["mean", "sum"]:
+        """What the loss does over the samples of a batch."""
+        return self.loss.reduction
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether the loss compares outputs with a target, so that batches must have one."""
+        return not isinstance(self.loss, ModelLoss)
+
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the model's outputs, connected to its parameters."""
+        """Return the model's outputs, connected to its parameters.
+
+        Raises
+        ------
+        TaskError
+            The model cannot be run on the batch, or the loss is a :class:`ModelLoss`, which has no outputs.
+        """
+        if isinstance(self.loss, ModelLoss):
+            return self.loss.outputs()
         return forward(self.model, batch, self.output)
 
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Return the loss of the batch, a scalar, whether or not it depends on the parameters."""
+        if isinstance(self.loss, ModelLoss):
+            return self.loss.evaluate(self.model, batch)
+        return self.loss.value(self.outputs(batch), batch.target)
+
     def value(self, batch: Batch) -> Tensor:
-        """Return the loss of the batch, a scalar connected to the parameters."""
-        value = self.loss.value(self.outputs(batch), batch.target)
-        if not value.requires_grad:
+        """Return the loss of the batch, a scalar connected to the parameters.
+
+        Raises
+        ------
+        DerivativeError
+            The model's own parameters are trainable and gradients recorded, but the loss depends on none of them.
+        """
+        value = self.evaluate(batch)
+        # Under torch.func the parameters are plain tensors, and only PyTorch knows what is being differentiated.
+        live = torch.is_grad_enabled() and any(p.requires_grad for p in self.model.parameters())
+        if live and not value.requires_grad:
+            hint = " Does the loss use the model that it is given?" if isinstance(self.loss, ModelLoss) else ""
             raise DerivativeError(
                 f"the loss of {type(self.model).__name__} does not depend on any trainable parameter: the graph is "
                 "cut. Look for detach(), torch.no_grad(), .data, .item() or NumPy in forward, output= or the loss."
+                + hint
             )
         return value
 
-    def double(self) -> "Objective":
-        """Return an independent copy in float64 (may raise whatever copying the model raises)."""
+    def weight(self, batch: Batch) -> float:
+        """Return :math:`D_j`, the denominator of the mean over the batch, by which it counts (1 for sums)."""
+        if isinstance(self.loss, ModelLoss):
+            return self.loss.batch_weight(batch)
+        return self.loss.weight(None, batch.target, batch.size)
+
+    def functional(
+        self, names: Sequence[str], *, value: Literal["loss", "outputs"] = "loss"
+    ) -> Callable[[Sequence[Tensor], Batch], Tensor]:
+        """Return the loss or the outputs as a pure function of some parameters, for ``torch.func``.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of parameters of the model. Parameters tied to them follow; all others are constants.
+        value : {"loss", "outputs"}
+            What is returned.
+
+        Returns
+        -------
+        callable
+            ``(tensors, batch) -> tensor``, tensors in the order of ``names``. Every call works on clones of the
+            buffers, so that running statistics may be written to under ``jvp`` and ``vmap``, and the model's own do
+            not move.
+
+        Raises
+        ------
+        ArgumentError
+            The model has no such parameter.
+
+        Notes
+        -----
+        ``torch.func`` refuses what only the live model allows: activation checkpointing, ``requires_grad_`` inside the
+        loss (derivatives by inputs), an ``autograd.Function`` without ``setup_context``. Double backward through
+        :meth:`value` serves those.
+        """
+        known = dict(self.model.named_parameters(remove_duplicate=False))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ArgumentError(
+                f"{type(self.model).__name__} has no parameter {unknown[0]!r}; it has {list(known)[:8]}."
+            )
+        wrapper = _Evaluation(self, value)
+
+        def function(tensors: Sequence[Tensor], batch: Batch) -> Tensor:
+            state = {name: p.detach() for name, p in self.model.named_parameters()}
+            state.update((name, buffer.detach().clone()) for name, buffer in self.model.named_buffers())
+            own = {id(known[name]): tensor for name, tensor in zip(names, tensors, strict=True)}
+            state.update((name, own[id(p)]) for name, p in self.model.named_parameters() if id(p) in own)
+            return functional_call(wrapper, {f"model.{name}": t for name, t in state.items()}, (batch,))
+
+        return function
+
+    def to(self, dtype: torch.dtype) -> "Objective":
+        """Return an independent copy whose real floating-point parameters and buffers have another dtype.
+
+        May raise whatever copying the model raises. Half-precision models are measured on a float32 copy.
+
+        Raises
+        ------
+        ArgumentError
+            Not a real floating-point dtype.
+        """
+        if dtype not in _CASTS:
+            raise ArgumentError(f"a model can be cast to {', '.join(map(str, _CASTS))}; got {dtype}.")
         output = copy.deepcopy(self.output) if isinstance(self.output, nn.Module) else self.output
         # Results of an earlier forward pass kept as attributes (by weight_norm's hook, say) refuse to be copied.
         kept = [
@@ -105,8 +202,46 @@ class Objective:
             for value in vars(module).values()
             if isinstance(value, Tensor) and not value.is_leaf
         ]
-        memo = {id(value): value.detach().double() for value in kept}
-        return Objective(copy.deepcopy(self.model, memo).double(), self.loss.to(torch.float64), output)
+        memo = {id(value): value.detach().to(dtype) for value in kept}
+        # Not .to(dtype), which would drop the imaginary parts of complex parameters.
+        model = getattr(copy.deepcopy(self.model, memo), _CASTS[dtype])()
+        return Objective(model, self.loss.to(dtype), output)
+
+    def double(self) -> "Objective":
+        """Return an independent copy in float64; see :meth:`to`."""
+        return self.to(torch.float64)
+
+
+def read_objective(
+    model: nn.Module, loss: LossLike | Callable[..., Tensor], *, output: Callable[[Any], Tensor] | None = None
+) -> Objective:
+    """Read model and loss as the user gives them: wrappers off, the loss of either kind.
+
+    Raises
+    ------
+    TaskError
+        The model is scripted or sharded, the loss cannot be read, or ``output`` comes with a loss that runs the model
+        itself.
+    """
+    read = read_any_loss(loss)
+    if isinstance(read, ModelLoss) and output is not None:
+        raise TaskError(
+            f"the loss {read.name} takes the model and the batch, so output= is never called. Leave it out, or pass a "
+            "loss(output, target)."
+        )
+    return Objective(unwrapped(model), read, output)
+
+
+class _Evaluation(nn.Module):
+    """Evaluates an objective, so that parameters of the model can be replaced whatever the loss does with it."""
+
+    def __init__(self, objective: Objective, value: Literal["loss", "outputs"]) -> None:
+        super().__init__()
+        self.model = objective.model
+        self._evaluate = objective.evaluate if value == "loss" else objective.outputs
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self._evaluate(batch)
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:

@@ -13,6 +13,7 @@
     ├── SchemaError      ValueError      a file is not ours, too new, damaged or incomplete
     ├── CheckpointError  ValueError      a checkpoint cannot be read safely
     ├── TaskError        ValueError      a task cannot be imported or does not describe a training problem
+    ├── OutOfMemoryError MemoryError     the smallest piece of the work does not fit into memory
     └── MissingExtraError ImportError    an optional library is not installed
 
 Each class is also the builtin that fits, so ``except ValueError`` keeps working. Messages say what was required, what
@@ -28,6 +29,7 @@ __all__ = [
     "NonDeterministicError",
     "NonFiniteError",
     "NotSymmetricError",
+    "OutOfMemoryError",
     "SchemaError",
     "ShapeError",
     "SpectraError",
@@ -77,6 +79,10 @@ class CheckpointError(SpectraError, ValueError):
 
 class TaskError(SpectraError, ValueError):
     """A task cannot be imported, or does not describe a training problem."""
+
+
+class OutOfMemoryError(SpectraError, MemoryError):
+    """The smallest piece of the work does not fit into memory, or into the budget it was given."""
 
 
 class MissingExtraError(SpectraError, ImportError):

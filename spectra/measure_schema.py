@@ -24,6 +24,7 @@ _NODES: dict[str, tuple[Hashable, ...]] = {
 }
 _OF_METHOD: dict[str, dict[str, tuple[Hashable, ...]]] = {
     "slq": {"residual": ("probe", "node"), "diagonal": ("probe", "step"), "off_diagonal": ("probe", "step")},
+    "exact": {"residual": ("probe", "node"), "diagonal": ("probe", "step"), "off_diagonal": ("probe", "step")},
     "kpm": {"coarse_weight": ("probe", "node")},
 }
 _RESOLVED: dict[str, tuple[Hashable, ...]] = {

@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from probes.examples.characters import char_transformer as char_transformer
     from probes.examples.digits import digits_cnn as digits_cnn
     from probes.examples.digits import digits_mlp as digits_mlp
+    from probes.examples.sentences import minilm as minilm
 
-__all__ = ["char_transformer", "digits_cnn", "digits_mlp"]
+__all__ = ["char_transformer", "digits_cnn", "digits_mlp", "minilm"]
 
 _HOMES = {
     "char_transformer": "probes.examples.characters",
     "digits_cnn": "probes.examples.digits",
     "digits_mlp": "probes.examples.digits",
+    "minilm": "probes.examples.sentences",
 }
 
 

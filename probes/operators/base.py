@@ -1,25 +1,30 @@
 """What all curvature operators share: data in a fixed order, an exact sum over batches, an untouched model."""
 
-import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from probes.batches import Batch, Batches
-from probes.losses import LossLike, read_loss
-from probes.objective import Objective, forward, unwrapped
-from probes.operators.causes import refuse_unsuitable
-from probes.operators.explanations import explained, require_finite, require_finite_loss
-from probes.parameters import ParameterSpec, flatten, select
-from probes.state import differentiable, preserved
-from spectra.errors import BackendError, ShapeError, TaskError
+from probes.losses import LossLike
+from probes.objective import Objective, forward
+from probes.operators.explanations import require_finite, require_finite_loss
+from probes.operators.ladder import Built, Ladder
+from probes.operators.memory import fitting, saved_bytes
+from probes.operators.pieces import Mapping, Piece
+from probes.operators.workload import Workload
+from probes.parameters import ParameterSpec
+from spectra import Operator, as_operator
+from spectra.errors import BackendError, OutOfMemoryError, ShapeError
 
-__all__ = ["CurvatureOperator", "forward"]
+__all__ = ["WIDTH", "CurvatureOperator", "forward"]
+
+#: Columns that go through a graph at once, by type of device. On CPUs the gain ends at 4 to 16 columns.
+WIDTH = {"cpu": 8, "cuda": 32}
+#: Samples on which the memory of a product is measured.
+MEMORY_SAMPLES = 8
 
 
 class CurvatureOperator(ABC):
@@ -40,7 +45,8 @@ class CurvatureOperator(ABC):
     model : torch.nn.Module
         In the mode in which its curvature is wanted (as a rule ``model.eval()``).
     loss : torch.nn loss or callable
-        ``(output, target) -> scalar mean over samples``.
+        ``(output, target) -> scalar mean over samples``, or ``(model, batch) -> scalar``, see
+        :class:`probes.objective.ModelLoss`.
     data : iterable of batches, DataLoader, or one batch
         See :class:`probes.batches.Batches`; read once and kept.
     parameters : None, str, iterable of str or callable
@@ -50,9 +56,19 @@ class CurvatureOperator(ABC):
     check : bool
         Run the self-check of :mod:`probes.operators.checks` (about ten gradients on at most 32 samples).
     rng : int
-        Seed of the vectors of the self-check.
+        Seed of the vectors of the self-check, and of whatever the operator draws.
     micro_batch : int, optional
         Cut batches to at most this many samples: less memory, the same result.
+    memory_budget : int, optional
+        Bytes that a product may take beyond model, data and block; micro-batches and blocks are made to fit, by what
+        autograd saves for a few samples. Without it both shrink only when memory runs out.
+    strategy : str
+        How products are formed: ``"auto"`` or a name, see :mod:`probes.operators.ladder`.
+    dtype : torch.float32 or torch.float64, optional
+        Multiply in this precision, on a copy of the model that follows the model's parameters. Models in half precision
+        are measured in float32 in any case.
+    dropout_seed : int, optional
+        Measure a model in train mode with the dropout masks that this seed gives, the same at every product.
 
     Attributes
     ----------
@@ -61,18 +77,26 @@ class CurvatureOperator(ABC):
     like : torch.Tensor, shape (n,)
         A template: dtype, device and length of a vector. Its values are zero.
     name : str
-        "hessian" or "gauss_newton".
+        "hessian", "gauss_newton", ...
     parameters : dict of str to torch.nn.Parameter
         The coordinates, in order.
     batches : Batches
-        The data.
+        The data, as micro-batches.
     num_products : int
         Columns multiplied so far.
     checks : dict
         What the self-check compared and the figures it found; empty with ``check=False``.
+    ladder : probes.operators.ladder.Ladder
+        Which strategies were tried, how long they took, and why others are out.
+    remarks : list of str
+        What a reader of the results should know: precision, modes, layers that were rewritten.
     """
 
     name: ClassVar[str]
+    #: Ways to a product, the safest first; see :mod:`probes.operators.ladder`.
+    strategies: ClassVar[tuple[str, ...]]
+    #: What the matrix is made of; differences of this map are compared with its derivative.
+    mapping: ClassVar[Mapping]
 
     def __init__(
         self,
@@ -85,43 +109,97 @@ class CurvatureOperator(ABC):
         check: bool = True,
         rng: int = 0,
         micro_batch: int | None = None,
+        memory_budget: int | None = None,
+        strategy: str = "auto",
+        dtype: torch.dtype | None = None,
+        dropout_seed: int | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TaskError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
-        model = unwrapped(model)
-        self.parameters = select(model, parameters)
-        first = next(iter(self.parameters.values()))
-        self.objective = Objective(model, read_loss(loss), output)
-        self.batches = Batches(data, device=first.device)
-        if micro_batch is not None:
-            self.batches = self.batches.split(micro_batch)
-        refuse_unsuitable(model, num_batches=len(self.batches))
-        size = sum(p.numel() for p in self.parameters.values())
-        self.shape = (size, size)
-        self.dtype = first.dtype
-        self.device = first.device
-        self.like = torch.zeros(size, dtype=first.dtype, device=first.device)
-        self.num_products = 0
+        self.ladder = Ladder(self.strategies, strategy)
+        self.workload = Workload(
+            model,
+            loss,
+            data,
+            parameters=parameters,
+            output=output,
+            micro_batch=micro_batch,
+            dtype=dtype,
+            dropout_seed=dropout_seed,
+        )
+        self._adopt(self.workload)
+        self.block_width = WIDTH.get(self.device.type, WIDTH["cpu"])
         self.checks: dict[str, Any] = {}
-        self._weights = [self.objective.loss.weight(None, b.target, b.size) for b in self.batches]
-        self._used: set[str] = set()
-        self._warned = False
-        if sum(self._weights) <= 0:
-            raise TaskError("no sample counts: every target is ignored by the loss or has class weight 0.")
+        if memory_budget is not None:
+            self._fit(memory_budget)
         if check:
-            from probes.operators.checks import self_check
+            self.checks = self.self_check(rng=rng)
 
-            self.checks = self_check(self, rng=rng)
+    def _adopt(self, workload: Workload) -> None:
+        """Take shape and template from what is measured."""
+        self.workload = workload
+        self.shape = (workload.size, workload.size)
+        self.like = torch.zeros(workload.size, dtype=workload.dtype, device=workload.device)
+        self.num_products = 0
+
+    def self_check(self, *, rng: int = 0) -> dict[str, Any]:
+        """Compare products with differences on a few samples; see :mod:`probes.operators.checks`."""
+        from probes.operators.checks import self_check
+
+        return self_check(self, rng=rng)
+
+    def sibling(self, kind: "type[CurvatureOperator]", *, strategy: str = "auto") -> "CurvatureOperator":
+        """Return another matrix of the same model, loss, parameters and data, unchecked."""
+        other = object.__new__(kind)
+        other.__dict__.update(self.__dict__)
+        other.ladder = Ladder(kind.strategies, strategy)
+        other._adopt(self.workload)
+        return other
+
+    # What is measured.
 
     @property
     def model(self) -> nn.Module:
-        """The live model."""
-        return self.objective.model
+        """The model that is evaluated: the live one, or the copy in another precision that follows it."""
+        return self.workload.model
+
+    @property
+    def objective(self) -> Objective:
+        """Model, loss and output reader."""
+        return self.workload.objective
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The coordinates, in order."""
+        return self.workload.parameters
+
+    @property
+    def batches(self) -> Batches:
+        """The data, as micro-batches."""
+        return self.workload.batches
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the products."""
+        return self.like.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the products."""
+        return self.like.device
 
     @property
     def num_samples(self) -> int:
         """Number of samples of the data."""
         return self.batches.num_samples
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of results should know."""
+        return self.workload.remarks
+
+    @property
+    def product_strategy(self) -> str:
+        """How blocks are multiplied, or single vectors as long as there was no block."""
+        return self.ladder.block or self.ladder.single
 
     def __repr__(self) -> str:
         """Return class, size, and amount of data."""
@@ -130,10 +208,29 @@ class CurvatureOperator(ABC):
             f"num_samples={self.num_samples}, num_batches={len(self.batches)})"
         )
 
+    def loss(self) -> Tensor:
+        """Return the loss over all data, a tensor without axes (cost: one forward pass)."""
+        return self.workload.loss()
+
+    def gradient(self) -> Tensor:
+        """Return the gradient over all data, flat, shape (n,)."""
+        total = torch.zeros_like(self.like)
+        for index, gradient in enumerate(self.batch_gradients()):
+            total += self.workload.share(index) * gradient
+        self.workload.warn_unused()
+        return total
+
+    def batch_gradients(self) -> Iterator[Tensor]:
+        """Yield the gradient of each batch's own mean loss, flat, shape (n,); zero where all targets are ignored."""
+        return self.workload.batch_gradients()
+
+    # Products.
+
     def __matmul__(self, vectors: Tensor) -> Tensor:
         """Return the product with one vector (n,) or with k columns (n, k), of the same shape.
 
-        The graph of each batch is built once and used for all columns.
+        The graph of each batch is built once and used for all columns. Where memory does not suffice, blocks are made
+        narrower and then batches smaller, for this product and for later ones.
 
         Raises
         ------
@@ -141,11 +238,11 @@ class CurvatureOperator(ABC):
             Wrong shape, dtype, device or array library.
         NonFiniteError
             A loss or the product is NaN or infinite; the message names the batch.
+        OutOfMemoryError
+            One column and one sample at a time are still too much.
         """
         columns = self._columns(vectors)
-        result = torch.zeros_like(columns)
-        for weight, product in self._weighted(columns):
-            result += weight * product
+        result = self._with_less_memory(lambda: self._total(columns))
         self.num_products += columns.shape[1]
         require_finite(result, f"the product of {self.name} and a vector")
         return result.reshape(vectors.shape)
@@ -157,82 +254,116 @@ class CurvatureOperator(ABC):
         """
         columns = self._columns(vectors)
         self.num_products += columns.shape[1]
+        self.workload.follow()
         for index, batch in enumerate(self.batches):
-            product = self._product(index, batch, columns) if self._weights[index] else torch.zeros_like(columns)
+            weight = self.workload.weights[index]
+            product = self._product(index, batch, columns) if weight else torch.zeros_like(columns)
             require_finite(product, f"the product of {self.name} and a vector on batch {index}")
-            yield self._weights[index], product
+            yield weight, product
 
-    def loss(self) -> Tensor:
-        """Return the loss over all data, a tensor without axes (cost: one forward pass)."""
-        total = self.like.new_zeros(())
-        for index, batch in enumerate(self.batches):
-            if self._weights[index]:
-                with self._evaluating(index, batch), torch.no_grad():
-                    value = self.objective.loss.value(self.objective.outputs(batch), batch.target)
-                    total += self._share(index) * require_finite_loss(value, f"of batch {index}", batch)
-        return total
+    def restricted(self, names: Sequence[str]) -> "CurvatureOperator":
+        """Return the principal submatrix of some parameters, by name: the same operator on fewer coordinates.
 
-    def gradient(self) -> Tensor:
-        """Return the gradient over all data, flat, shape (n,)."""
-        total = torch.zeros_like(self.like)
-        for index, gradient in enumerate(self.batch_gradients()):
-            total += self._share(index) * gradient
-        self._warn_unused()
-        return total
+        Raises
+        ------
+        TaskError
+            A name that is not among those of the operator.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._adopt(self.workload.restricted(names))
+        other.ladder = Ladder(self.strategies, self.ladder.requested, dict(self.ladder.excluded))
+        return other
 
-    def batch_gradients(self) -> Iterator[Tensor]:
-        """Yield the gradient of each batch's own mean loss, flat, shape (n,); zero where all targets are ignored."""
-        for index, batch in enumerate(self.batches):
-            if not self._weights[index]:
-                yield torch.zeros_like(self.like)
-                continue
-            with self._evaluating(index, batch):
-                value = require_finite_loss(self.objective.value(batch), f"of batch {index}", batch)
-                pieces = torch.autograd.grad(value, list(self.parameters.values()), allow_unused=True)
-                self._note_used(pieces)
-                gradient = flatten(
-                    [
-                        torch.zeros_like(p) if piece is None else piece.detach()
-                        for piece, p in zip(pieces, self.parameters.values(), strict=True)
-                    ]
-                )
-            require_finite(gradient, f"the gradient of batch {index}")
-            yield gradient
-
-    @staticmethod
     @abstractmethod
-    def batch_products(
-        objective: Objective, parameters: Sequence[Tensor], batch: Batch, columns: Tensor
-    ) -> tuple[Tensor, Tensor, list[bool]]:
-        """Return a batch's loss, the product of its own matrix with all columns, and which parameters it uses."""
+    def build(self, piece: Piece, strategy: str) -> Built:
+        """Make one micro-batch ready for products with the matrix of its own mean loss."""
 
-    def _weighted(self, columns: Tensor) -> Iterator[tuple[float, Tensor]]:
-        for index, batch in enumerate(self.batches):
-            if self._weights[index]:
-                yield self._share(index), self._product(index, batch, columns)
-        self._warn_unused()
+    def share(self, index: int) -> float:
+        """Return the factor of a batch's own matrix in the matrix of all data."""
+        return self.workload.share(index)
+
+    def _total(self, columns: Tensor) -> Tensor:
+        result = torch.zeros_like(columns)
+        for index, batch in self.workload.counted():
+            result += self.share(index) * self._product(index, batch, columns)
+        self.workload.warn_unused()
+        return result
 
     def _product(self, index: int, batch: Batch, columns: Tensor) -> Tensor:
-        with self._evaluating(index, batch):
-            value, product, used = self.batch_products(self.objective, list(self.parameters.values()), batch, columns)
-            require_finite_loss(value, f"of batch {index}", batch)
-            self._note_used([p if flag else None for p, flag in zip(self.parameters.values(), used, strict=True)])
-        return product
+        with self.workload.evaluating(index, batch, rewrite=True):
+            built, products = self._built(index, batch, columns)
+            blocks = columns.split(self.block_width, dim=1)
+            products += [built.multiply(block) for block in blocks[len(products) :]]
+        return products[0] if len(products) == 1 else torch.cat(products, dim=1)
 
-    def _share(self, index: int) -> float:
-        if self.objective.loss.reduction == "sum":
-            return 1.0
-        return self._weights[index] / math.fsum(self._weights)
+    def _built(self, index: int, batch: Batch, columns: Tensor) -> tuple[Built, list[Tensor]]:
+        """Make a batch ready; where the strategy was measured on it, the product with the first block comes along."""
+        piece = self.workload.piece(batch, index)
+        first = columns[:, : self.block_width]
+        strategy, products = self.ladder.strategy(first.shape[1]), []
+        if not strategy:
+            warm_up = self._warm_up(batch, columns[:, :2]) if batch.is_divisible else None
+            built, product = self.ladder.measure(lambda name: self.build(piece, name), first, warm_up=warm_up)
+            products = [product]
+        else:
+            built = self._build_or_step_down(piece, strategy)
+        require_finite_loss(built.loss, f"of batch {index}", batch)
+        self.workload.look_for_unused(index, piece, built.used, self.mapping)
+        return built, products
 
-    @contextmanager
-    def _evaluating(self, index: int, batch: Batch) -> Iterator[None]:
-        """Evaluate one batch: model preserved, double backward possible, PyTorch's errors explained."""
-        with (
-            preserved(self.model),
-            differentiable(self.model),
-            explained(self.objective, batch, f"batch {index}"),
-        ):
-            yield
+    def _build_or_step_down(self, piece: Piece, strategy: str) -> Built:
+        """Make a batch ready; a strategy that worked on the first batch but not on this one is given up."""
+        try:
+            return self.build(piece, strategy)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError) as error:
+            if self.ladder.requested != "auto" or strategy == self.ladder.single:
+                raise
+            self.ladder.exclude(strategy, error)
+            return self.build(piece, self.ladder.single)
+
+    def _warm_up(self, batch: Batch, columns: Tensor) -> Callable[[str], object]:
+        small = self.workload.piece(batch.take(slice(0, 2)))
+        return lambda name: self.build(small, name).multiply(columns)
+
+    # Memory.
+
+    def _with_less_memory(self, act: Callable[[], Tensor]) -> Tensor:
+        """Run a product; where memory is short make blocks narrower, then batches smaller, and run it again."""
+        while True:
+            self.workload.follow()
+            try:
+                return act()
+            except torch.OutOfMemoryError as error:
+                problem = str(error).strip().splitlines()[0]
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            largest = max(self.batches.sizes)
+            if self.block_width > 1:
+                self.block_width //= 2
+            elif largest > 1 and all(batch.is_divisible for batch in self.batches):
+                self.workload.split((largest + 1) // 2, because=f"a product does not fit into memory ({problem})")
+            else:
+                raise OutOfMemoryError(
+                    f"a product of {self.name} with one column on {largest} sample(s) does not fit into memory "
+                    f"({problem}); n = {self.shape[0]}, {self.dtype} on {self.device}. Measure fewer parameters "
+                    "(parameters=), shorter inputs, or on a device with more memory."
+                )
+
+    def _fit(self, budget: int) -> None:
+        """Choose micro-batches and blocks whose memory, predicted from a few samples, is within the budget."""
+        index, whole = next(self.workload.counted())
+        few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES))) if whole.is_divisible else whole
+        with self.workload.evaluating(index, few):
+            piece = self.workload.piece(few)
+            kept = saved_bytes(lambda: self.build(piece, "kept_graph"), apart_from=piece.tensors)
+        self.block_width, samples = fitting(
+            budget, each=kept / few.size, largest=max(self.batches.sizes), width=self.block_width
+        )
+        if samples < max(self.batches.sizes):
+            self.workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
 
     def _columns(self, vectors: Tensor) -> Tensor:
         """Check the operand and return it as (n, k)."""
@@ -244,12 +375,7 @@ class CurvatureOperator(ABC):
             )
         if vectors.ndim not in (1, 2) or vectors.shape[0] != n or (vectors.ndim == 2 and not vectors.shape[1]):
             raise ShapeError(f"the operand must have shape ({n},) or ({n}, k), k >= 1; got {tuple(vectors.shape)}.")
-        parameter = next(iter(self.parameters.values()))
-        if parameter.dtype != self.dtype or parameter.device != self.device:
-            raise BackendError(
-                f"the model has moved to {parameter.dtype} on {parameter.device} since the operator was built for "
-                f"{self.dtype} on {self.device}; build a new operator."
-            )
+        self.workload.require_unmoved()
         if vectors.dtype != self.dtype or vectors.device != self.device:
             raise BackendError(
                 f"the operand must be {self.dtype} on {self.device}; got {vectors.dtype} on {vectors.device}. "
@@ -257,17 +383,26 @@ class CurvatureOperator(ABC):
             )
         return vectors.detach().reshape(n, -1)
 
-    def _note_used(self, pieces: Sequence[Tensor | None]) -> None:
-        self._used.update(name for name, piece in zip(self.parameters, pieces, strict=True) if piece is not None)
+    # Algebra. What comes out is an Operator of spectra.
 
-    def _warn_unused(self) -> None:
-        """Warn once, after a complete pass, of parameters that no batch's loss depends on."""
-        unused = [name for name in self.parameters if name not in self._used]
-        if unused and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"the loss does not depend on {len(unused)} of {len(self.parameters)} parameters: {', '.join(unused)}. "
-                "Their rows and columns of the operator are zero.",
-                UserWarning,
-                stacklevel=3,
-            )
+    def __add__(self, other: Any) -> Operator:
+        """Return the sum of two matrices."""
+        return as_operator(self) + as_operator(other)
+
+    def __sub__(self, other: Any) -> Operator:
+        """Return the difference of two matrices."""
+        return as_operator(self) - as_operator(other)
+
+    def __mul__(self, factor: float) -> Operator:
+        """Return a multiple of the matrix."""
+        return as_operator(self).scale(factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        """Return the negative of the matrix."""
+        return as_operator(self).scale(-1.0)
+
+    def shift(self, sigma: float) -> Operator:
+        """Return ``A + sigma I``."""
+        return as_operator(self).shift(sigma)

@@ -32,6 +32,14 @@ _HINTS = (
     ("ctc_loss", "CTC loss has no second derivative in PyTorch."),
     ("multi_margin", "multi_margin_loss has no second derivative in PyTorch."),
     ("parse", "Sparse gradients cannot be differentiated twice: build nn.Embedding with sparse=False."),
+    (
+        "torch.func transforms don't yet support",
+        "torch.func cannot run a custom autograd.Function or checkpointing: use the strategy 'kept_graph'.",
+    ),
+    (
+        "requires_grad_() inside",
+        "The loss differentiates by its inputs, which torch.func forbids: use the strategy 'kept_graph'.",
+    ),
     ("donated", "A compiled part cannot be differentiated twice: pass the model without torch.compile."),
     ("aot_autograd", "A compiled part cannot be differentiated twice: pass the model without torch.compile."),
     (
@@ -66,21 +74,34 @@ def derivative_hint(message: str) -> str:
     return ""
 
 
-def refuse_unsuitable(model: nn.Module, *, num_batches: int) -> None:
+def refuse_unsuitable(model: nn.Module, *, num_batches: int, dropout_seed: int | None = None) -> None:
     """Raise for models whose loss is known not to be a fixed function of the parameters; costs no evaluation.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As it will be evaluated.
+    num_batches : int
+        In how many batches the data come.
+    dropout_seed : int, optional
+        Seed under which every batch is evaluated (see :func:`probes.state.frozen_randomness`); it makes layers that
+        draw random numbers acceptable.
 
     Raises
     ------
     NonDeterministicError
-        A dropout layer is in train mode.
+        A layer draws random numbers in train mode, and there is no seed.
     TaskError
-        Batch normalization in train mode with several batches, or an embedding that rewrites its weight.
+        Batch normalization in train mode with several batches, an embedding that rewrites its weight, or a parameter
+        or buffer without values.
     """
+    _refuse_without_values(model)
     for name, module in model.named_modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
+        if dropout_seed is None and _draws(module):
             raise NonDeterministicError(
-                f"dropout is active ({name or 'model'}: {module}, in train mode), so every product would be of another "
-                "operator. Call model.eval() first."
+                f"dropout, or another layer that draws random numbers, is active ({name or 'model'}: "
+                f"{type(module).__name__} in {'train' if module.training else 'eval'} mode), so every product would be "
+                "of another operator. Call model.eval() first, or fix what is drawn with dropout_seed=."
             )
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
             raise TaskError(
@@ -95,6 +116,31 @@ def refuse_unsuitable(model: nn.Module, *, num_batches: int) -> None:
             + f"), so the loss of {num_batches} batches depends on how the data are cut. Call model.eval() first (the "
             "usual choice: running statistics), or pass the data as one single batch."
         )
+
+
+def _refuse_without_values(model: nn.Module) -> None:
+    """Raise for tensors on the meta device."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_meta:
+            raise TaskError(
+                f"{name!r} of {type(model).__name__} has a shape but no values (meta device). Give it some: "
+                "model.to_empty(device=...), then load_state_dict or the model's own initialization."
+            )
+
+
+def _draws(module: nn.Module) -> bool:
+    """Whether a layer of PyTorch's own draws random numbers in the mode it is in."""
+    if isinstance(module, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return module._random_samples is None
+    if not module.training:
+        return False
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.MultiheadAttention):
+        return module.dropout > 0
+    if isinstance(module, nn.RNNBase):
+        return module.dropout > 0 and module.num_layers > 1
+    return isinstance(module, nn.RReLU)
 
 
 def uses_batch_statistics(model: nn.Module) -> list[str]:
@@ -114,7 +160,7 @@ def randomness(model: nn.Module) -> str:
         if module.training and any(isinstance(rate, int | float) and 0 < rate <= 1 for rate in rates):
             suspects.append(f"{name or 'model'}: {type(module).__name__} in train mode")
     if suspects:
-        return f"Likely dropout: {', '.join(suspects[:3])}. Call model.eval() first."
+        return f"Likely dropout: {', '.join(suspects[:3])}. Call model.eval() first, or fix the masks by a seed."
     if model.training:
         return "The model is in train mode: something like dropout or noise may be active. Call model.eval() first."
     return "The forward pass or the loss draws random numbers or keeps a state from call to call. Fix it by a seed."

@@ -40,7 +40,7 @@ from probes.operators.differences import (
     random_like,
 )
 from probes.operators.explanations import require_finite
-from probes.operators.gauss_newton import GaussNewtonOperator
+from probes.operators.factored import FactoredOperator
 from probes.state import differentiable, preserved, preserved_random_state
 from spectra.errors import (
     DerivativeError,
@@ -111,14 +111,14 @@ def self_check(operator: "CurvatureOperator", *, rng: int | np.random.Generator 
 
 def _small_batches(operator: "CurvatureOperator") -> Iterator[Batch]:
     """Yield small batches that count: of the first batch, of the last, and an even smaller one."""
-    counted = [index for index, weight in enumerate(operator._weights) if weight > 0]
+    counted = [index for index, weight in enumerate(operator.workload.weights) if weight > 0]
     for index, limit in ((counted[0], NUM_SAMPLES), (counted[-1], NUM_SAMPLES), (counted[0], 4)):
         batch = operator.batches[index]
         small = batch
         if batch.is_divisible and batch.size > limit:
             starts = range(0, batch.size - limit + 1, limit)
             pieces = (batch.take(slice(start, start + limit)) for start in starts)
-            small = next((p for p in pieces if operator.objective.loss.weight(None, p.target, p.size) > 0), batch)
+            small = next((p for p in pieces if operator.objective.weight(p) > 0), batch)
         yield small
 
 
@@ -195,7 +195,7 @@ def _check_additivity(live: Subject, batch: Batch, figures: dict[str, Any]) -> N
             )
         values = [float(objective.loss.value(z, p.target)) for z, p in zip((first, whole[half:]), parts, strict=True)]
         together = float(objective.loss.value(whole, batch.target))
-    weights = [objective.loss.weight(None, part.target, part.size) for part in parts]
+    weights = [objective.weight(part) for part in parts]
     if objective.loss.reduction == "sum" or not all(weights) or not all(map(math.isfinite, values)):
         return
     mean = sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
@@ -233,10 +233,10 @@ def _check_symmetry(
             f"the product's norm (allowed {tolerance:.0e}). "
             + second_order_cause(subject.objective.model, figures.get("custom_functions", []))
         )
-    if isinstance(operator, GaussNewtonOperator):
+    if isinstance(operator, FactoredOperator):
         figures["smallest_rayleigh_quotient"] = float(gram.diagonal().min())
-        if figures["smallest_rayleigh_quotient"] < -tolerance * scale and subject.objective.loss.is_convex:
+        if figures["smallest_rayleigh_quotient"] < -tolerance * scale and operator.is_semidefinite:
             raise DerivativeError(
-                f"the Gauss-Newton matrix of {name} is not positive semidefinite (v'Gv = "
-                f"{figures['smallest_rayleigh_quotient']:.3g}) although the loss is convex in the outputs."
+                f"the {operator.name} matrix of {name} is not positive semidefinite (v'Gv = "
+                f"{figures['smallest_rayleigh_quotient']:.3g}) although it should be."
             )

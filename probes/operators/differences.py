@@ -4,6 +4,7 @@ A network of ReLUs has kinks, where differences are far from the derivative; the
 counts as a failure only when differences with two steps agree with each other, and is otherwise "unclear".
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from probes.operators.causes import (
     stop_gradient_cause,
 )
 from probes.operators.explanations import explained, require_finite_loss
-from probes.operators.gauss_newton import GaussNewtonOperator, linearized, tangents
+from probes.operators.linearization import kept_graph
+from probes.operators.pieces import Mapping, Piece
+from probes.operators.rewriting import rewritten
 from probes.parameters import flatten, unflatten
 from probes.state import differentiable, preserved
 from spectra.errors import DerivativeError, TaskError
@@ -69,6 +72,10 @@ class Subject:
         """The parameters in order."""
         return list(self.parameters.values())
 
+    def piece(self, batch: Batch) -> Piece:
+        """Return a batch as a function of the parameters."""
+        return Piece(self.objective, tuple(self.parameters), tuple(self.tensors), batch)
+
     def norm(self) -> float:
         """Return the norm of the flat parameter vector."""
         return math.sqrt(math.fsum(float(p.detach().double().square().sum()) for p in self.tensors))
@@ -88,11 +95,18 @@ def evaluate_gradient(subject: Subject, batch: Batch) -> Tensor:
     return torch.cat([value.detach().reshape(1), flatten(filled)])
 
 
-def evaluate_products(operator: "CurvatureOperator", subject: Subject, batch: Batch, columns: Tensor) -> Tensor:
-    """Return the products of one batch's matrix with columns, (n, k)."""
+def evaluate_products(
+    operator: "CurvatureOperator", subject: Subject, batch: Batch, columns: Tensor, *, strategy: str | None = None
+) -> Tensor:
+    """Return the products of one batch's matrix with columns, (n, k); in the safest way unless one is named."""
     model = subject.objective.model
-    with preserved(model), differentiable(model), explained(subject.objective, batch, "the check"):
-        return operator.batch_products(subject.objective, subject.tensors, batch, columns)[1]
+    with (
+        preserved(model),
+        differentiable(model),
+        explained(subject.objective, batch, "the check"),
+        rewritten(),
+    ):
+        return operator.build(subject.piece(batch), strategy or operator.ladder.single).multiply(columns)
 
 
 def directions(subject: Subject, gradient: Tensor | None, random: np.random.Generator) -> Tensor:
@@ -139,7 +153,7 @@ def compare_with_differences(
     DerivativeError
         No attempt passes, and in one of them the differences agree with each other but not with the derivative.
     """
-    compare = _compare_outputs if isinstance(operator, GaussNewtonOperator) else _compare_gradients
+    compare = _compare_gradients if operator.mapping == "loss" else functools.partial(_compare_mapping, operator)
     failure: DerivativeError | None = None
     for number, batch in enumerate(batches):
         if number:
@@ -192,40 +206,27 @@ def _compare_gradients(twin: Subject, batch: Batch, known: Known) -> tuple[Verdi
     return verdict, figures, error
 
 
-def _compare_outputs(twin: Subject, batch: Batch, known: Known) -> tuple[Verdict, dict[str, Any], Error]:
-    """Compare Jv with differences of the outputs, and the output Hessian with automatic differentiation."""
-    objective, model = twin.objective, twin.objective.model
+def _compare_mapping(
+    operator: "CurvatureOperator", twin: Subject, batch: Batch, known: Known
+) -> tuple[Verdict, dict[str, Any], Error]:
+    """Compare Jv with differences of outputs or losses, and an output Hessian with automatic differentiation."""
+    objective, model, mapping = twin.objective, twin.objective.model, operator.mapping
     direction = known[1][:, 0]
-    with preserved(model), differentiable(model), explained(objective, batch, "the check"):
-        outputs = objective.outputs(batch)
-        tangent = tangents(*linearized(outputs, twin.tensors), unflatten(direction, twin.tensors))
-        outputs = outputs.detach()
-        closed = objective.loss.hessian_product(outputs, batch.target, tangent)
-        plain = DifferentiatedLoss(objective.loss.function, name=objective.loss.name)
-        differentiated = plain.hessian_product(outputs, batch.target, tangent)
+    with preserved(model), differentiable(model), explained(objective, batch, "the check"), rewritten():
+        linear = kept_graph(twin.piece(batch), mapping)
+        tangent = linear.push(direction[:, None])[0]
+    figures: dict[str, Any] = {}
+    if mapping == "outputs":
+        figures["output_hessian"] = _check_output_hessian(objective, batch, linear.outputs, tangent)
 
     def evaluate() -> Tensor:
         with preserved(model, random_state=False), differentiable(model), torch.no_grad():
-            return objective.outputs(batch).flatten()
+            return twin.piece(batch).evaluate(mapping, connected=False).flatten()
 
-    noise = ROUNDING * float(torch.linalg.vector_norm(outputs))
+    noise = ROUNDING * float(torch.linalg.vector_norm(linear.outputs))
     measure = _cached(lambda h: _central(twin, direction, h, evaluate))
     verdict, mismatch = _verdict(measure, tangent.flatten(), STEP * (twin.norm() or 1.0), noise=noise)
-    figures: dict[str, Any] = {
-        "output_difference": mismatch,
-        "output_hessian": _relative(closed, differentiated),
-    }
-    if figures["output_hessian"] > 1e-8:
-        raise DerivativeError(
-            f"the output Hessian of the loss {objective.loss.name} differs by {figures['output_hessian']:.2g} "
-            "(relative) from automatic differentiation; pass the loss as a plain callable to have it differentiated."
-        )
-    if not bool(closed.any()) and bool(tangent.any()):
-        raise TaskError(
-            f"the loss {objective.loss.name} is linear in the outputs of {type(model).__name__}, so its Gauss-Newton "
-            "matrix is zero. Give the loss what comes before the last nonlinearity: logits with nn.CrossEntropyLoss "
-            "instead of log-probabilities with nn.NLLLoss."
-        )
+    figures["output_difference"] = mismatch
     if verdict != "failed":
         return verdict, figures, None
     figures["custom_functions"] = custom_functions(model, lambda: objective.outputs(batch))
@@ -233,11 +234,35 @@ def _compare_outputs(twin: Subject, batch: Batch, known: Known) -> tuple[Verdict
         verdict,
         figures,
         DerivativeError(
-            f"the Jacobian of {type(model).__name__} is not the derivative of its outputs: they differ by "
-            f"{mismatch:.2g} (relative) from differences of the outputs. "
+            f"the Jacobian of {type(model).__name__} is not the derivative of its {_SAID[mapping]}: they differ by "
+            f"{mismatch:.2g} (relative) from differences of them. "
             + stop_gradient_cause(model, figures["custom_functions"])
         ),
     )
+
+
+_SAID: dict[Mapping, str] = {"outputs": "outputs", "sample_values": "samples' losses", "loss": "loss"}
+
+
+def _check_output_hessian(objective: Objective, batch: Batch, outputs: Tensor, tangent: Tensor) -> float:
+    """Compare the loss's own formula with automatic differentiation; return the relative error."""
+    plain = DifferentiatedLoss(objective.loss.function, name=objective.loss.name, reduction=objective.reduction)
+    with torch.enable_grad():
+        closed = objective.loss.hessian_product(outputs, batch.target, tangent)
+        differentiated = plain.hessian_product(outputs, batch.target, tangent)
+    error = _relative(closed, differentiated)
+    if error > 1e-8:
+        raise DerivativeError(
+            f"the output Hessian of the loss {objective.loss.name} differs by {error:.2g} "
+            "(relative) from automatic differentiation; pass the loss as a plain callable to have it differentiated."
+        )
+    if not bool(closed.any()) and bool(tangent.any()):
+        raise TaskError(
+            f"the loss {objective.loss.name} is linear in the outputs of {type(objective.model).__name__}, so its "
+            "Gauss-Newton matrix is zero. Give the loss what comes before the last nonlinearity: logits with "
+            "nn.CrossEntropyLoss instead of log-probabilities with nn.NLLLoss."
+        )
+    return error
 
 
 def _central(subject: Subject, direction: Tensor, step: float, evaluate: Callable[[], Tensor]) -> Tensor:

@@ -9,23 +9,38 @@ from torch import Tensor
 from probes.batch import Batch, tensors_in
 from probes.objective import Objective
 from probes.operators.causes import derivative_hint
-from spectra.errors import DerivativeError, NonFiniteError, SpectraError
+from spectra.errors import DerivativeError, NonFiniteError, SpectraError, TaskError
 
 __all__ = ["explained", "require_finite", "require_finite_loss"]
 
 
 @contextmanager
 def explained(objective: Objective, batch: Batch, where: str) -> Iterator[None]:
-    """Turn PyTorch's errors about derivatives into a :class:`DerivativeError` that says what to do."""
+    """Turn PyTorch's errors about derivatives into a :class:`DerivativeError` that says what to do.
+
+    Also those that were raised while the model or the loss ran, since a loss may differentiate the model itself.
+    """
     try:
         yield
-    except (SpectraError, torch.OutOfMemoryError):
+    except torch.OutOfMemoryError:
         raise
+    except SpectraError as error:
+        cause = error.__cause__
+        if not isinstance(error, TaskError) or not isinstance(cause, RuntimeError | NotImplementedError):
+            raise
+        if not derivative_hint(str(cause)):
+            raise
+        raise _not_differentiable(objective, batch, where, cause) from error
     except (RuntimeError, NotImplementedError) as error:
-        raise DerivativeError(
-            f"{type(objective.model).__name__} could not be differentiated on {where} ({batch.size} samples): "
-            f"{str(error).strip().splitlines()[0]} {derivative_hint(str(error))}"
-        ) from error
+        raise _not_differentiable(objective, batch, where, error) from error
+
+
+def _not_differentiable(objective: Objective, batch: Batch, where: str, error: Exception) -> DerivativeError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return DerivativeError(
+        f"{type(objective.model).__name__} could not be differentiated on {where} ({batch.size} samples): "
+        f"{lines[0]} {derivative_hint(str(error))}"
+    )
 
 
 def require_finite_loss(value: Tensor, where: str, batch: Batch) -> Tensor:

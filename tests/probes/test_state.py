@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from probes import GaussNewtonOperator, HessianOperator
-from probes.state import differentiable, preserved
+from probes.state import differentiable, forward_mode, frozen_randomness, preserved
 from spectra.errors import NonFiniteError, SpectraError
 from tests.probes.networks import labels, normal, seeded
 
@@ -173,3 +173,157 @@ def test_products_follow_the_live_parameters():
         for p in (*model.parameters(), *other.parameters()):
             p.mul_(1.5)
     assert torch.equal(operator @ vector, HessianOperator(other, nn.CrossEntropyLoss(), DATA) @ vector)
+
+
+def _draw():
+    return float(torch.rand(())), float(np.random.rand()), random.random()  # noqa: NPY002
+
+
+def test_frozen_randomness_repeats_and_leaves_no_trace():
+    before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+    draws = []
+    for seed in (3, 3, 4, 2**40 + 3):
+        with frozen_randomness(seed, torch.device("cpu")):
+            draws.append(_draw())
+    assert draws[0] == draws[1]
+    assert all(a != b for a, b in zip(draws[0], draws[2], strict=True))
+    with pytest.raises(KeyboardInterrupt), frozen_randomness(3):
+        raise KeyboardInterrupt
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (repr(np.random.get_state()), random.getstate())  # noqa: NPY002
+
+
+def test_frozen_masks_are_those_of_the_seed():
+    model = seeded(lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 4))).train()
+    masked = []
+    for _ in range(2):
+        with frozen_randomness(1):
+            masked.append(model(DATA[0]))
+    with frozen_randomness(1):
+        mask = nn.functional.dropout(torch.ones_like(DATA[0]), 0.5)
+    assert torch.equal(masked[0], masked[1])
+    torch.testing.assert_close(masked[0], model[1](DATA[0] * mask))
+
+
+def test_forward_mode_of_recurrent_layers_on_the_cpu():
+    model = seeded(lambda: nn.LSTM(6, 4, batch_first=True))
+    inputs, tangent = DATA[0].reshape(4, 3, 6), torch.ones(4, 3, 6)
+    enabled = torch._C._get_mkldnn_enabled()
+    with differentiable(model), forward_mode():
+        assert not torch._C._get_mkldnn_enabled()
+        _, found = torch.func.jvp(lambda x: model(x)[0], (inputs,), (tangent,))
+    assert torch._C._get_mkldnn_enabled() == enabled
+    with differentiable(model), torch.no_grad():
+        sides = [model(inputs + sign * 1e-2 * tangent)[0] for sign in (1, -1)]
+    # Central differences with step 1e-2: their error is the step squared, their rounding 1e-7 / 1e-2.
+    torch.testing.assert_close(found, (sides[0] - sides[1]) / 2e-2, rtol=1e-3, atol=1e-4)
+    with pytest.raises(KeyboardInterrupt), forward_mode():
+        raise KeyboardInterrupt
+    assert torch._C._get_mkldnn_enabled() == enabled
+
+
+class _Mixed(nn.Module):
+    def __init__(self, region):
+        super().__init__()
+        self.linear, self.region, self.fail = nn.Linear(6, 4), region, False
+
+    def forward(self, x):
+        with self.region():
+            if self.fail:
+                raise KeyboardInterrupt
+            return self.linear(x)
+
+
+def _decorated():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        _decorated,
+        lambda: torch.amp.autocast("cpu", dtype=torch.bfloat16),
+        lambda: torch.amp.autocast_mode.autocast("cpu"),
+    ],
+)
+def test_autocast_inside_the_model_is_off(region):
+    model = seeded(lambda: _Mixed(region))
+    assert model(DATA[0]).dtype == torch.bfloat16
+    with differentiable(model) as seen:
+        assert model(DATA[0]).dtype == torch.float32
+        assert seen.num_regions == 1
+        with differentiable(model) as inner, torch.autocast("cpu", enabled=False):
+            model(DATA[0])
+            assert not torch.is_autocast_enabled("cpu")
+        assert (inner.num_regions, seen.num_regions) == (1, 2)
+        model(DATA[0])
+    model.fail = True
+    with pytest.raises(KeyboardInterrupt), differentiable(model):
+        model(DATA[0])
+    model.fail = False
+    assert model(DATA[0]).dtype == torch.bfloat16
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_autocast_as_a_decorator_and_across_the_border_of_a_block():
+    function = _decorated()(nn.functional.linear)
+    weight = torch.ones(4, 6)
+    model = nn.Linear(1, 1)
+    with differentiable(model):
+        assert function(DATA[0], weight).dtype == torch.float32
+    assert function(DATA[0], weight).dtype == torch.bfloat16
+    region = _decorated()
+    with differentiable(model):
+        region.__enter__()
+    assert torch.mm(DATA[0], weight.T).dtype == torch.float32
+    region.__exit__(None, None, None)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+class _Scaled(torch.autograd.Function):
+    """Uses the decorators for mixed precision."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+def test_custom_functions_for_mixed_precision_run_in_full():
+    x = DATA[0].clone().requires_grad_()
+    with differentiable(nn.Linear(1, 1)), _decorated():
+        value = _Scaled.apply(x).sum()
+        (first,) = torch.autograd.grad(value, x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+    assert value.dtype == torch.float32
+    assert torch.equal(first.detach(), 2 * x.detach())
+    assert torch.equal(second, torch.full_like(x, 2))
+
+
+def test_sparse_embeddings_are_dense_inside_only():
+    model = seeded(lambda: nn.Embedding(4, 6, sparse=True))
+    with differentiable(model):
+        (gradient,) = torch.autograd.grad(model(DATA[1]).square().sum(), model.weight, create_graph=True)
+        assert not gradient.is_sparse
+    assert model.sparse
+    with pytest.raises(KeyboardInterrupt), differentiable(model):
+        raise KeyboardInterrupt
+    assert model.sparse
+
+
+def test_compiled_parts_run_eagerly():
+    model = nn.Sequential(nn.Linear(6, 8), torch.compile(nn.Linear(8, 4), backend="eager"))
+    model[0].compile(backend="eager")
+    with differentiable(model):
+        gradients = torch.autograd.grad(model(DATA[0]).square().sum(), list(model.parameters()), create_graph=True)
+        assert type(gradients[0].grad_fn) is not None
+        twice = torch.autograd.grad(sum(g.square().sum() for g in gradients), model[0].weight)
+    assert bool(twice[0].any())
+    assert torch._dynamo.eval_frame._stance.stance == "default"

@@ -50,7 +50,28 @@ def test_algebra_against_dense():
     np.testing.assert_allclose(A.shift(2.0) @ v, a @ v + 2.0 * v)
     np.testing.assert_allclose(A.scale(-3.0) @ v, -3.0 * (a @ v))
     np.testing.assert_allclose((A + B) @ v, (a + b) @ v)
+    np.testing.assert_allclose((A - B) @ v, (a - b) @ v, atol=1e-15)
+    np.testing.assert_allclose((2 * A - B * 3.0 / np.float32(2.0)) @ v, (2 * a - 1.5 * b) @ v, atol=1e-15)
     np.testing.assert_allclose(A.congruence(d) @ v, np.diag(d) @ a @ np.diag(d) @ v)
+
+
+def test_exact_identities_of_the_algebra():
+    a, v = matrix("spiked", 6), np.linspace(-1.0, 2.0, 12).reshape(6, 2)
+    A = as_operator(a)
+    np.testing.assert_array_equal((-A) @ v, -(A @ v))
+    np.testing.assert_array_equal((A - A) @ v, 0.0)
+    np.testing.assert_array_equal((0.0 * A) @ v, 0.0)
+    np.testing.assert_array_equal((A + A) @ v, (2 * A) @ v)
+    np.testing.assert_array_equal((np.float64(0.5) * A) @ v, (A / 2) @ v)
+
+
+def test_algebra_in_every_library(xp):
+    a, b, v = matrix("inverse", 6), matrix("spiked", 6, rng=1), np.arange(12.0).reshape(6, 2)
+    A, B = as_operator(xp.asarray(a)), as_operator(xp.asarray(b))
+    block = xp.asarray(v)
+    np.testing.assert_allclose(to_host((2 * A - B / 4) @ block), (2 * a - b / 4) @ v)
+    np.testing.assert_allclose(to_host((-(A + B)) @ block), -(a + b) @ v)
+    np.testing.assert_array_equal(to_host(block), v)
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array, sparse.coo_array])
@@ -184,8 +205,26 @@ def test_wrong_operands_of_the_algebra():
         A + as_operator(np.eye(4))
     with pytest.raises(BackendError):
         A + as_operator(np.eye(3, dtype=np.float32))
+    for wrong in (1.0, np.eye(3), None):
+        with pytest.raises(TypeError):
+            A + wrong
+        with pytest.raises(TypeError):
+            wrong - A
+    for wrong in (1j, "x", None, np.ones(3), np.eye(3)):
+        with pytest.raises(TypeError):
+            A * wrong
+        with pytest.raises(TypeError):
+            wrong * A
+        with pytest.raises(TypeError):
+            A / wrong
     with pytest.raises(TypeError):
-        A + 1.0
+        np.eye(3) @ A
+    with pytest.raises(ArgumentError, match="finite"):
+        np.nan * A
+    with pytest.raises(ArgumentError, match="must not be zero"):
+        A / 0
+    with pytest.raises(ShapeError):
+        A - as_operator(np.eye(4))
     with pytest.raises(ShapeError):
         A.congruence(np.ones(4))
     with pytest.raises(ShapeError):

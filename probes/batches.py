@@ -143,7 +143,7 @@ class Samples:
             joined.append(torch.cat([row.to(reference.device) for row in rows]) if len(rows) > 1 else rows[0])
         supply = iter(joined)
         inputs, target = map_tensors(lambda _: next(supply), (first.inputs, first.target))
-        self._all = Batch(inputs, target, self.num_samples)
+        self._all = Batch(inputs, target, self.num_samples, first.target_key)
 
     def take(self, indices: Any) -> Batch:
         """Return the samples with the given indices (integers, in ``0 .. num_samples - 1``) as one batch."""

@@ -51,7 +51,7 @@ class ModelLoss(Loss):
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> with torch.no_grad():
     ...     _ = model.weight.fill_(2.0)
-    >>> float(loss.evaluate(model, Batch(torch.tensor([[1.0], [3.0]]), None, 2)))
+    >>> loss.evaluate(model, Batch(torch.tensor([[1.0], [3.0]]), None, 2)).item()
     20.0
     """
 
@@ -76,13 +76,18 @@ class ModelLoss(Loss):
     def evaluate(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of a batch, a tensor without axes.
 
+        Gradients are recorded while the function runs, since it may need some itself; the result carries a graph only
+        where the caller records gradients too.
+
         Raises
         ------
         TaskError
             The function cannot be evaluated or does not return one number.
         """
+        recorded = torch.is_grad_enabled()
         try:
-            value = self.function(model, batch.whole)
+            with torch.enable_grad():
+                value = self.function(model, batch.whole)
         except (SpectraError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -96,7 +101,7 @@ class ModelLoss(Loss):
                 f"the loss {self.name} must return one number as a tensor, the {self.reduction} over the samples of a "
                 f"batch; got {came}."
             )
-        return value.reshape(())
+        return value.reshape(()) if recorded else value.detach().reshape(())
 
     def batch_weight(self, batch: Batch) -> float:
         """Return :math:`D_j`, by which the mean of a batch counts (1 for sums).

@@ -3,7 +3,8 @@
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,8 @@ from torch.func import functional_call
 from probes.batch import Batch
 from probes.losses import Loss, LossLike
 from probes.model_loss import ModelLoss, read_any_loss
+from probes.out_of_memory import naming_out_of_memory
+from probes.state import frozen_randomness
 from probes.unwrapping import unwrapped
 from spectra.errors import ArgumentError, DerivativeError, SpectraError, TaskError
 
@@ -41,8 +44,9 @@ def forward(model: nn.Module, batch: Batch, output: Callable[[Any], Tensor] | No
         The model cannot be run on the batch, or its output cannot be read.
     """
     try:
-        result = _call(model, batch.inputs)
-        result = result if output is None else output(result)
+        with naming_out_of_memory():
+            result = _call(model, batch.inputs)
+            result = result if output is None else output(result)
     except (SpectraError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -75,11 +79,14 @@ class Objective:
         From :func:`probes.model_loss.read_any_loss`.
     output : callable or None
         See :func:`forward`.
+    seed : int or None
+        With it every single evaluation draws the same random numbers, so that the masks of active dropout are fixed.
     """
 
     model: nn.Module
     loss: Loss
     output: Callable[[Any], Tensor] | None = None
+    seed: int | None = None
 
     @property
     def reduction(self) -> Literal["mean", "sum"]:
@@ -101,12 +108,14 @@ class Objective:
         """
         if isinstance(self.loss, ModelLoss):
             return self.loss.outputs()
-        return forward(self.model, batch, self.output)
+        with self._drawing():
+            return forward(self.model, batch, self.output)
 
     def evaluate(self, batch: Batch) -> Tensor:
         """Return the loss of the batch, a scalar, whether or not it depends on the parameters."""
         if isinstance(self.loss, ModelLoss):
-            return self.loss.evaluate(self.model, batch)
+            with self._drawing():
+                return self.loss.evaluate(self.model, batch)
         return self.loss.value(self.outputs(batch), batch.target)
 
     def value(self, batch: Batch) -> Tensor:
@@ -205,11 +214,20 @@ class Objective:
         memo = {id(value): value.detach().to(dtype) for value in kept}
         # Not .to(dtype), which would drop the imaginary parts of complex parameters.
         model = getattr(copy.deepcopy(self.model, memo), _CASTS[dtype])()
-        return Objective(model, self.loss.to(dtype), output)
+        return Objective(model, self.loss.to(dtype), output, self.seed)
+
+    def seeded(self, seed: int | None) -> "Objective":
+        """Return the same objective with random numbers from ``seed``; batches should have different ones."""
+        return replace(self, seed=seed)
 
     def double(self) -> "Objective":
         """Return an independent copy in float64; see :meth:`to`."""
         return self.to(torch.float64)
+
+    def _drawing(self) -> AbstractContextManager[None]:
+        if self.seed is None:
+            return nullcontext()
+        return frozen_randomness(self.seed, *{p.device for p in self.model.parameters()})
 
 
 def read_objective(

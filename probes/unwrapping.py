@@ -58,8 +58,8 @@ def _refuse_sharded(model: nn.Module) -> None:
         what = f"{sharded[0]} is under FSDP" if sharded else f"parameter {split[0]} is a DTensor"
         raise TaskError(
             f"{what}: its parameters are sharded over processes, and PyTorch frees and regathers them in a way that "
-            "has no second derivative. Gather them into a plain copy: build the module anew without sharding and load "
-            "full values, with fully_shard {k: v.full_tensor() for k, v in model.state_dict().items()}, with "
+            "has no second derivative. Gather them into a plain copy: build the module anew without sharding and copy "
+            "the full values into it, with fully_shard p.full_tensor() of every parameter, with "
             "FullyShardedDataParallel under FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT)."
         )
 

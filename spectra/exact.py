@@ -49,8 +49,8 @@ def exact_measure(
     >>> import spectra
     >>> measure = exact_measure([1.0, 1.0, 4.0])
     >>> estimate = spectra.expectation(measure, lambda x: x)
-    >>> float(estimate.value), float(estimate.stderr)
-    (2.0, 0.0)
+    >>> float(estimate.value), estimate.status
+    (2.0, 'exact')
     """
     import xarray as xr
 

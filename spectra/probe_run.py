@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from spectra.arrays import dtype_name, eps, to_host
-from spectra.deflation import MAX_REFERENCES, Resolved, multiplicity, resolved_by_all, ritz_overlaps
+from spectra.deflation import MAX_REFERENCES
 from spectra.errors import ArgumentError, SchemaError
 from spectra.lanczos import Iteration
 from spectra.operators import Operator
+from spectra.probe_tables import ProbeTables
 from spectra.products import Products
 from spectra.protocols import Array, Progress
 from spectra.start_vectors import Distribution, start_vectors, unit_rows
-from spectra.tridiagonal import Ritz, Tridiagonal, ritz
+from spectra.tridiagonal import Ritz
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,15 +63,14 @@ class ProbeRun:
 
     def _clear(self) -> None:
         """Forget the tables."""
-        self._diagonal: list[np.ndarray] = []
-        self._off_diagonal: list[np.ndarray] = []
-        self._nodes: list[Ritz] = []
-        self._overlaps: dict[float, list[np.ndarray]] = {}  # by Ritz value of probe 0: one row per probe
+        # Signs are not uniform on the sphere of the complement, which the deflated weights rely on.
+        resolve = self.reorthogonalize and self.distribution != "rademacher"
+        self._tables = ProbeTables(dimension=self.operator.shape[0], eps=eps(self.operator.like), resolve=resolve)
 
     @property
     def num_probes(self) -> int:
         """Probes done."""
-        return sum(i.vectors.shape[0] for i in self._iterations) if self.keep else len(self._nodes)
+        return sum(i.vectors.shape[0] for i in self._iterations) if self.keep else self._tables.num_probes
 
     @property
     def _row_bytes(self) -> int:
@@ -128,76 +128,13 @@ class ProbeRun:
             self._clear()
             for iteration in self._iterations:
                 self._absorb(iteration)
-        p, m = len(self._nodes), max(len(nodes.values) for nodes in self._nodes)
-        values, residuals = np.full((p, m), np.nan), np.full((p, m), np.nan)
-        weights, diagonal, off_diagonal = np.zeros((p, m)), np.zeros((p, m)), np.zeros((p, m))
-        for i, nodes in enumerate(self._nodes):
-            k = len(nodes.values)
-            values[i, :k], weights[i, :k], residuals[i, :k] = nodes
-            diagonal[i, :k], off_diagonal[i, :k] = self._diagonal[i], self._off_diagonal[i]
-        count = np.array([len(nodes.values) for nodes in self._nodes], dtype=np.int64)
-        return {
-            "ritz_value": (("probe", "node"), values, {"long_name": "Ritz value"}),
-            "weight": (("probe", "node"), weights, {"long_name": "quadrature weight, sum 1 per probe"}),
-            "residual": (("probe", "node"), residuals, {"long_name": "distance to an eigenvalue, at most"}),
-            "diagonal": (("probe", "step"), diagonal, {"long_name": "diagonal of T"}),
-            "off_diagonal": (("probe", "step"), off_diagonal, {"long_name": "coupling to the next step"}),
-            "num_nodes": (("probe",), count, {"long_name": "nodes of the probe"}),
-            **self._resolved_variables(p, m),
-        }
-
-    def _resolved_variables(self, p: int, m: int) -> dict[str, Any]:
-        """Return the variables of the resolved eigenvalues; none where there are none."""
-        found = [r for r in self._resolved() if r.value in self._overlaps]
-        if not found:
-            return {}
-        r = min(p, MAX_REFERENCES)
-        overlaps = np.full((len(found), p, r), np.nan)
-        index = np.full((p, m), -1, dtype=np.int64)
-        for k, eigenvalue in enumerate(found):
-            for j, members in enumerate(eigenvalue.members):
-                index[j, members] = k
-                row = self._overlaps[eigenvalue.value][j]
-                overlaps[k, j, : len(row)] = row
-        times = np.array([multiplicity(o, f.angle) for o, f in zip(overlaps, found, strict=True)], dtype=np.int64)
-        return {
-            "resolved_index": (("probe", "node"), index, {"long_name": "resolved eigenvalue of the node, or -1"}),
-            "resolved_overlap": (("resolved", "probe", "reference"), overlaps, {"long_name": "Ritz vector on start"}),
-            "multiplicity": (("resolved",), times, {"long_name": "multiplicity, 0 if unknown"}),
-        }
-
-    def _resolved(self) -> list[Resolved]:
-        """Return the eigenvalues resolved by all probes so far."""
-        # Signs are not uniform on the sphere of the complement, which the deflated weights rely on.
-        if not self.reorthogonalize or self.distribution == "rademacher":
-            return []
-        return resolved_by_all(self._nodes, dimension=self.operator.shape[0], eps=eps(self.operator.like))
+        return self._tables.variables()
 
     def _absorb(self, iteration: Iteration) -> None:
         """Add a finished group of probes to the tables."""
-        first = len(self._nodes)
-        found = iteration.tridiagonal()
-        for i, k in enumerate(found.num_steps):
-            self._diagonal.append(found.diagonal[i, :k])
-            self._off_diagonal.append(found.off_diagonal[i, :k])
-            self._nodes.append(ritz(found.diagonal[i], found.off_diagonal[i], int(k)))
-        resolved = self._resolved()
-        rows = self._overlap_rows(iteration, found, resolved, first=first)
-        old = self._overlaps
-        # A file of an older schema has no overlaps for its probes.
-        known = [(k, r.value) for k, r in enumerate(resolved) if first == 0 or r.value in old]
-        self._overlaps = {value: old.get(value, []) + rows[k] for k, value in known}
-
-    def _overlap_rows(
-        self, iteration: Iteration, found: Tridiagonal, resolved: list[Resolved], *, first: int
-    ) -> list[list[np.ndarray]]:
-        """Return for each resolved eigenvalue one row of overlaps per probe of the group."""
-        if not resolved:
-            return []
-        members = [r.members[first:] for r in resolved]
-        count = min(len(self._nodes), MAX_REFERENCES)
-        overlaps = ritz_overlaps(iteration, found, members, self._references(iteration, count, first), first=first)
-        return [[row[~np.isnan(row)] for row in matrix] for matrix in overlaps]
+        first = self._tables.num_probes
+        count = min(first + iteration.vectors.shape[0], MAX_REFERENCES)
+        self._tables.absorb(iteration, lambda: self._references(iteration, count, first))
 
     def _references(self, iteration: Iteration, count: int, first: int) -> Array:
         """Return the first unit start vectors as rows."""
@@ -231,15 +168,15 @@ class ProbeRun:
             name: measure[name].values for name in ("diagonal", "off_diagonal", "ritz_value", "weight", "residual")
         }
         for i, k in enumerate(count):
-            run._diagonal.append(table["diagonal"][i, :k])
-            run._off_diagonal.append(table["off_diagonal"][i, :k])
-            run._nodes.append(Ritz(*(table[name][i, :k] for name in ("ritz_value", "weight", "residual"))))
+            run._tables.diagonal.append(table["diagonal"][i, :k])
+            run._tables.off_diagonal.append(table["off_diagonal"][i, :k])
+            run._tables.nodes.append(Ritz(*(table[name][i, :k] for name in ("ritz_value", "weight", "residual"))))
         run._recognize()
         if "multiplicity" in measure:
             index, overlaps = measure["resolved_index"].values, measure["resolved_overlap"].values
             for k in range(measure.sizes["resolved"]):
                 value = float(table["ritz_value"][0, np.argmax(index[0] == k)])
-                run._overlaps[value] = [row[~np.isnan(row)] for row in overlaps[k]]
+                run._tables.overlaps[value] = [row[~np.isnan(row)] for row in overlaps[k]]
         return run
 
     def _recognize(self) -> None:
@@ -250,11 +187,11 @@ class ProbeRun:
         image = products.multiply(products.xp.matrix_transpose(row))
         again = float(products.unscaled(to_host(products.xp.matmul(row, image)))[0, 0])
         self.num_matvecs += 1
-        norm = float(np.max(np.abs(self._nodes[0].values)))
-        if abs(again - self._diagonal[0][0]) > np.sqrt(eps(row)) * norm:
+        norm = float(np.max(np.abs(self._tables.nodes[0].values)))
+        if abs(again - self._tables.diagonal[0][0]) > np.sqrt(eps(row)) * norm:
             raise ArgumentError(
                 f"{self.operator.name!r} is not the operator that was measured: the first product of probe 0 gives "
-                f"v'Av = {again:.9g}, in place of {self._diagonal[0][0]:.9g}"
+                f"v'Av = {again:.9g}, in place of {self._tables.diagonal[0][0]:.9g}"
             )
 
 

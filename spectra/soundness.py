@@ -13,6 +13,9 @@ from spectra.protocols import Array
 __all__ = ["judge", "relative_skew", "require_repeatable", "require_symmetric"]
 
 _WARN_ABOVE = 1e3
+_LEAST_SCALE = 0.01
+"""Products smaller than this share of the largest are judged by it: the rounding of an operator's products is relative
+to its norm, so that two products that are all rounding need not be symmetric."""
 
 
 def judge(defect: float, *, eps: float, error: type[Exception], message: str) -> float:
@@ -35,6 +38,8 @@ def judge(defect: float, *, eps: float, error: type[Exception], message: str) ->
 def relative_skew(overlaps: np.ndarray, norms: np.ndarray) -> float:
     """Return the largest ``|u'(Av) - v'(Au)| / max(||Au||, ||Av||)`` over pairs of unit vectors.
 
+    The denominator is at least a hundredth of the largest product.
+
     Parameters
     ----------
     overlaps : ndarray, shape (p, p)
@@ -42,7 +47,7 @@ def relative_skew(overlaps: np.ndarray, norms: np.ndarray) -> float:
     norms : ndarray, shape (p,)
         ``||A u_i||``.
     """
-    scale = np.maximum(norms[:, None], norms[None, :])
+    scale = np.maximum(np.maximum(norms[:, None], norms[None, :]), _LEAST_SCALE * np.max(norms))
     skew = np.abs(overlaps - overlaps.T)
     return float(np.max(np.divide(skew, scale, out=np.zeros_like(skew), where=scale > 0)))
 

@@ -96,7 +96,7 @@ class Loss(ABC):
     def hessian_product(self, output: Tensor, target: Any, vector: Tensor) -> Tensor:
         r"""Return S u, with :math:`S = \partial^2 L / \partial z^2` the Hessian of ``value``; shape of ``vector``.
 
-        ``vector`` may have leading axes; what does not depend on it is computed once. ``torch.func.vmap`` over it works.
+        What does not depend on ``vector`` is computed once for all its leading axes; ``torch.func.vmap`` over it works.
 
         Raises
         ------

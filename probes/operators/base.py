@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from probes.operators.pieces import Mapping, Piece
 from probes.operators.workload import Workload
 from probes.parameters import ParameterSpec
 from spectra import Operator, as_operator
-from spectra.errors import BackendError, OutOfMemoryError, ShapeError
+from spectra.errors import BackendError, OutOfMemoryError, ShapeError, TaskError
 
 __all__ = ["WIDTH", "CurvatureOperator", "forward"]
 
@@ -318,7 +319,7 @@ class CurvatureOperator(ABC):
             return self.build(piece, strategy)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, NotImplementedError) as error:
+        except (RuntimeError, NotImplementedError, TaskError) as error:
             if self.ladder.requested != "auto" or strategy == self.ladder.single:
                 raise
             self.ladder.exclude(strategy, error)
@@ -326,7 +327,12 @@ class CurvatureOperator(ABC):
 
     def _warm_up(self, batch: Batch, columns: Tensor) -> Callable[[str], object]:
         small = self.workload.piece(batch.take(slice(0, 2)))
-        return lambda name: self.build(small, name).multiply(columns)
+
+        def act(name: str) -> None:
+            with suppress(Exception):  # whatever fails here fails again, and counts then
+                self.build(small, name).multiply(columns)
+
+        return act
 
     # Memory.
 
@@ -389,20 +395,36 @@ class CurvatureOperator(ABC):
         """Return the sum of two matrices."""
         return as_operator(self) + as_operator(other)
 
+    def __radd__(self, other: Any) -> Operator:
+        """Return the sum of two matrices."""
+        return as_operator(other) + as_operator(self)
+
     def __sub__(self, other: Any) -> Operator:
         """Return the difference of two matrices."""
         return as_operator(self) - as_operator(other)
 
+    def __rsub__(self, other: Any) -> Operator:
+        """Return the difference of two matrices."""
+        return as_operator(other) - as_operator(self)
+
     def __mul__(self, factor: float) -> Operator:
         """Return a multiple of the matrix."""
-        return as_operator(self).scale(factor)
+        return as_operator(self) * factor
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> Operator:
+        """Return a multiple of the matrix."""
+        return as_operator(self) / divisor
+
     def __neg__(self) -> Operator:
         """Return the negative of the matrix."""
-        return as_operator(self).scale(-1.0)
+        return -as_operator(self)
 
     def shift(self, sigma: float) -> Operator:
         """Return ``A + sigma I``."""
         return as_operator(self).shift(sigma)
+
+    def submatrix(self, index: Any) -> Operator:
+        """Return the principal submatrix of some coordinates; :meth:`restricted` is cheaper for whole parameters."""
+        return as_operator(self).submatrix(index)

@@ -13,25 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probes.operators.base import CurvatureOperator
 from probes.operators.factored import FactoredOperator
-from spectra.errors import ArgumentError
 from spectra.exact import exact_measure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MAX_BYTES", "dual_gram", "dual_is_cheaper", "dual_order", "dual_spectrum", "dual_eigenpairs"]
+__all__ = ["MAX_BYTES", "dual_eigenpairs", "dual_gram", "dual_is_cheaper", "dual_order", "dual_rows", "dual_spectrum"]
 
 #: Memory for the rows of B.
 MAX_BYTES = 1 << 31
 
 
-def dual_order(operator: FactoredOperator) -> int | None:
+def dual_order(operator: CurvatureOperator) -> int | None:
     """Return R, the order of the Gram matrix, or None where the matrix has no known real factor.
 
     Costs a forward pass.
     """
-    if not has_factor(operator):
+    if not (isinstance(operator, FactoredOperator) and operator.has_root):
         return None
     total = 0
     for index, batch in operator.workload.counted():
@@ -40,12 +40,7 @@ def dual_order(operator: FactoredOperator) -> int | None:
     return total
 
 
-def has_factor(operator: object) -> bool:
-    """Return whether a real factor of the matrix is known: its loss is convex in closed form, or needs none."""
-    return isinstance(operator, FactoredOperator) and hasattr(operator, "root") and operator.is_semidefinite
-
-
-def dual_is_cheaper(operator: FactoredOperator, *, num_products: int, max_bytes: int = MAX_BYTES) -> bool:
+def dual_is_cheaper(operator: CurvatureOperator, *, num_products: int, max_bytes: int = MAX_BYTES) -> bool:
     """Return whether the exact spectrum takes fewer products than the given number, and fits into memory.
 
     A row of B costs one product with a transposed Jacobian, about half a product with the matrix; the Gram matrix and
@@ -68,11 +63,6 @@ def dual_rows(operator: FactoredOperator) -> Tensor:
     ArgumentError
         The matrix has no known real factor.
     """
-    if not has_factor(operator):
-        raise ArgumentError(
-            f"the matrix {operator.name!r} has no known real factor: its loss is not known to be convex in the outputs. "
-            "Use products."
-        )
     parts = []
     operator.workload.follow()
     for index, batch in operator.workload.counted():
@@ -80,7 +70,7 @@ def dual_rows(operator: FactoredOperator) -> Tensor:
             piece = operator.workload.piece(batch, index)
             built = operator.build(piece, _row_strategy(operator))
             outputs = built.linearization.outputs
-            root = operator.root(piece, outputs)  # type: ignore[attr-defined]
+            root = operator.root(piece, outputs)
             scale = operator.share(index) ** 0.5
             identity = torch.eye(outputs.numel(), dtype=outputs.dtype, device=outputs.device)
             for block in identity.split(4 * operator.block_width):

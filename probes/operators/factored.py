@@ -10,6 +10,7 @@ from torch import Tensor
 from probes.operators.base import CurvatureOperator
 from probes.operators.linearization import LINEARIZATIONS, Linearization
 from probes.operators.pieces import Mapping, Piece
+from spectra.errors import ArgumentError
 
 __all__ = ["FactoredOperator", "Sandwich"]
 
@@ -64,6 +65,24 @@ class FactoredOperator(CurvatureOperator):
     def is_semidefinite(self) -> bool:
         """Whether the matrix is known to be positive semidefinite."""
         return True
+
+    @property
+    def has_root(self) -> bool:
+        """Whether :meth:`root` is known."""
+        return False
+
+    def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        r"""Return the product with L, where ``W = L L'``: (k, \*outputs.shape) to the same shape.
+
+        Raises
+        ------
+        ArgumentError
+            No real factor is known.
+        """
+        raise ArgumentError(
+            f"the matrix {self.name!r} has no known real factor (its loss is not known to be convex in the outputs, or "
+            "samples are coupled). Use products."
+        )
 
     def loss_of(self, piece: Piece, outputs: Tensor) -> Tensor:
         """Return the loss of a micro-batch from its outputs."""

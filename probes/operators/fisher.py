@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from probes.losses import LossLike
+from probes.losses import BinaryCrossEntropy, CrossEntropy, LossLike, MeanSquaredError
 from probes.operators.factored import FactoredOperator
 from probes.operators.pieces import Piece
 from spectra.errors import ArgumentError
@@ -48,11 +48,15 @@ class FisherOperator(FactoredOperator):
         loss, target = piece.objective.loss, piece.batch.target
         return lambda tangents: loss.fisher_product(outputs, target, tangents)
 
-    def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the product with L, where the Fisher matrix in output space is ``L L'``.
+    @property
+    def has_root(self) -> bool:
+        """Whether the Fisher matrix in output space is the output Hessian, whose factor is known."""
+        return isinstance(self.objective.loss, CrossEntropy | MeanSquaredError | BinaryCrossEntropy)
 
-        For the likelihoods known here it is the output Hessian, whose factor is taken.
-        """
+    def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the product with L, where the Fisher matrix in output space is ``L L'``."""
+        if not self.has_root:
+            return super().root(piece, outputs)
         loss, target = piece.objective.loss, piece.batch.target
         return lambda weights: loss.root_transposed_product(outputs, target, weights)
 

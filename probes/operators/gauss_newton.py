@@ -51,6 +51,11 @@ class GaussNewtonOperator(FactoredOperator):
         loss, target = piece.objective.loss, piece.batch.target
         return lambda tangents: loss.hessian_product(outputs, target, tangents)
 
+    @property
+    def has_root(self) -> bool:
+        """Whether the loss is convex in closed form."""
+        return self.objective.loss.is_convex and self.objective.loss.has_closed_form
+
     def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the product with L, where the output Hessian is ``L L'``."""
         loss, target = piece.objective.loss, piece.batch.target

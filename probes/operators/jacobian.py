@@ -12,7 +12,7 @@ from probes.operators.explanations import require_finite
 from probes.operators.ladder import Ladder
 from probes.operators.linearization import LINEARIZATIONS, Linearization
 from probes.operators.workload import Workload
-from spectra.errors import BackendError, ShapeError
+from spectra.errors import BackendError, ShapeError, TaskError
 from spectra.rectangular import RectangularOperator
 
 __all__ = ["JacobianOperator", "NTKOperator"]
@@ -136,7 +136,7 @@ class JacobianOperator:
                     return act(LINEARIZATIONS[strategy](piece, "outputs"))
                 except torch.OutOfMemoryError:
                     raise
-                except (RuntimeError, NotImplementedError) as error:
+                except (RuntimeError, NotImplementedError, TaskError) as error:
                     if self.ladder.requested != "auto" or strategy == "kept_graph":
                         raise
                     self.ladder.exclude(strategy, error)

@@ -102,8 +102,10 @@ class Ladder:
 
     def exclude(self, name: str, reason: BaseException | str) -> None:
         """Take a strategy out of the choice; asked for by name it stays."""
+        while isinstance(reason, BaseException) and reason.__cause__ is not None:
+            reason = reason.__cause__
         text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {str(reason).strip()}"
-        self.excluded[name] = text.splitlines()[0][:200] if text else type(reason).__name__
+        self.excluded[name] = text.splitlines()[0][:200]
         if self.block == name and self.requested == "auto":
             self.block = ""
 

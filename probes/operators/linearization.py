@@ -5,6 +5,8 @@ builds its graph once and serves all columns. Which one is fastest depends on th
 layers: see :mod:`probes.operators.ladder`.
 """
 
+import functools
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -102,6 +104,7 @@ def vmap_forward(piece: Piece, mapping: Mapping) -> Linearization:
     """
     function, point = piece.function(mapping)
     outputs, transposed = vjp(function, *point)
+    _load_forward_mode()
 
     def push(columns: Tensor) -> Tensor:
         def tangent(*rows: Tensor) -> Tensor:
@@ -123,6 +126,14 @@ def vmap_reverse(piece: Piece, mapping: Mapping) -> Linearization:
         return vmap(lambda *rows: doubled(rows)[0])(*rows_of(columns, point)).detach()
 
     return Linearization(outputs.detach(), push, _mapped_pull(transposed, point))
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """Let PyTorch load its forward-mode formulas, which compiles some of them and warns that this is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
 
 
 def _forward_mode(piece: Piece) -> AbstractContextManager[None]:

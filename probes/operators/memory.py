@@ -1,35 +1,17 @@
-"""How much memory a product takes, and what to do when there is not enough: narrower blocks, then smaller batches."""
+"""How much memory a product takes, and which blocks and micro-batches fit a budget."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from spectra.errors import ArgumentError, OutOfMemoryError
 
-__all__ = ["fitting", "naming_out_of_memory", "saved_bytes"]
+__all__ = ["fitting", "saved_bytes"]
 
 #: Memory of a product in units of what double backward saves: the graph with what one pass through it holds at a time,
 #: and each column of a block. From scripts/benchmarks/product_memory.py.
 GRAPH_SHARE, COLUMN_SHARE = 2.0, 1.0
-
-#: How PyTorch's allocators say that there is not enough memory, besides `torch.OutOfMemoryError`.
-_SAYINGS = ("can't allocate memory", "not enough memory", "out of memory", "CUDA_ERROR_OUT_OF_MEMORY", "std::bad_alloc")
-
-
-@contextmanager
-def naming_out_of_memory() -> Iterator[None]:
-    """Turn every way in which PyTorch says that memory is short into `torch.OutOfMemoryError`."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or any(saying in str(error) for saying in _SAYINGS):
-            raise torch.OutOfMemoryError(str(error).strip().splitlines()[0] if str(error) else "MemoryError") from error
-        raise
-
 
 def saved_bytes(act: Callable[[], object], *, apart_from: tuple[Tensor, ...]) -> int:
     """Return the bytes that autograd keeps for backward passes while ``act`` runs.

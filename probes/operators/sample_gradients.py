@@ -59,6 +59,11 @@ class EmpiricalFisherOperator(FactoredOperator):
         factor = self._factor(len(outputs), piece.objective.weight(piece.batch))
         return lambda tangents: factor * tangents
 
+    @property
+    def has_root(self) -> bool:
+        """Yes."""
+        return True
+
     def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the product with the root of that multiple."""
         factor = self._factor(len(outputs), piece.objective.weight(piece.batch)) ** 0.5
@@ -107,7 +112,22 @@ class GradientCovarianceOperator(EmpiricalFisherOperator):
     def middle(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the product with a multiple of the projection on what has mean zero."""
         factor = self._factor(len(outputs), piece.objective.weight(piece.batch))
-        return lambda tangents: factor * (tangents - tangents.mean(dim=-1, keepdim=True))
+
+        def centered(tangents: Tensor) -> Tensor:
+            # Twice: what rounding leaves of the mean would be multiplied by a mean gradient that may be large.
+            once = tangents - tangents.mean(dim=-1, keepdim=True)
+            return factor * (once - once.mean(dim=-1, keepdim=True))
+
+        return centered
+
+    @property
+    def has_root(self) -> bool:
+        """No: the mean runs over all batches."""
+        return False
+
+    def root(self, piece: Piece, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """Raise, for a batch alone does not know the mean."""
+        return FactoredOperator.root(self, piece, outputs)
 
     def _total(self, columns: Tensor) -> Tensor:
         count, total = self.num_samples, torch.zeros_like(columns)

@@ -15,9 +15,9 @@ from probes.losses import LossLike
 from probes.objective import read_objective
 from probes.operators.causes import refuse_unsuitable
 from probes.operators.explanations import explained, require_finite, require_finite_loss
-from probes.operators.memory import naming_out_of_memory
 from probes.operators.pieces import Mapping, Piece, joined
 from probes.operators.rewriting import rewritten
+from probes.out_of_memory import naming_out_of_memory
 from probes.parameters import ParameterSpec, select
 from probes.state import differentiable, frozen_randomness, preserved
 from spectra.errors import BackendError, OutOfMemoryError, TaskError

@@ -408,3 +408,6 @@ def test_a_whole_batch_is_as_the_data_gave_it():
     assert Batch(X, Y, 14).whole[1] is Y
     assert Batch(X, None, 14).whole is X
     assert Batches([{"x": X, "labels": Y}]).split(5)[0].whole["labels"].shape == (5,)
+    taken = Batches([{"x": X, "labels": Y}]).samples().take([3, 1])
+    assert torch.equal(taken.whole["labels"], Y[[3, 1]])
+    assert torch.equal(Batches([X, X[:3]], paired=False).samples().take([15]).whole, X[1:2])

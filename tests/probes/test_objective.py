@@ -293,3 +293,26 @@ def test_scripted_modules_are_refused():
             read_objective(scripted, LOSS)
         with pytest.raises(TaskError, match="1 is a TorchScript"):
             unwrapped(nn.Sequential(nn.Linear(6, 6), scripted))
+
+
+@pytest.mark.parametrize("loss", [LOSS, cross_entropy])
+def test_a_seed_fixes_the_masks_of_every_evaluation(loss):
+    model = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 4))).double().train()
+    free = read_objective(model, loss)
+    objective = free.seeded(3)
+    before = torch.get_rng_state()
+    values = [objective.evaluate(BATCH), objective.value(BATCH), objective.to(torch.float64).evaluate(BATCH)]
+    assert values[0] == values[1] == values[2]
+    assert free.seeded(4).evaluate(BATCH) != values[0]
+    assert torch.equal(before, torch.get_rng_state())
+    names = list(dict(model.named_parameters()))
+    tensors, point = list(model.parameters()), [p.detach() for p in model.parameters()]
+    vectors = [normal(3, *p.shape, seed=i) for i, p in enumerate(tensors)]
+    gradients = torch.autograd.grad(objective.value(BATCH), tensors, create_graph=True)
+    expected = flatten(list(torch.autograd.grad(gradients, tensors, [v[0] for v in vectors])))
+    function = objective.functional(names)
+    slope = grad(lambda tensors: function(tensors, BATCH))
+    with forward_mode():
+        found = vmap(lambda v: jvp(slope, (point,), (v,))[1], randomness="same")(vectors)
+    assert relative_error(flatten([piece[0] for piece in found]), expected) < 1e-12
+    assert relative_error(flatten([p[0] for p in vmap(vjp(slope, point)[1])(vectors)[0]]), expected) < 1e-12

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev
-from torch.nn import functional
 
 from probes.operators import GaussNewtonOperator
 from probes.operators.kronecker import KroneckerFactors, KroneckerPreconditioner
@@ -19,7 +18,6 @@ from tests.probes.networks import (
     mlp,
     normal,
     seeded,
-    transformer,
 )
 
 
@@ -63,46 +61,6 @@ def test_one_sample_of_a_convolution_with_one_place():
     found = dense(kronecker_factors(model, nn.MSELoss(), (inputs, target), kind="empirical"))
     g = flat_gradient(model, nn.MSELoss(), inputs, target)
     torch.testing.assert_close(found, torch.outer(g, g))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"padding": 1, "stride": 2},
-        {"padding": "same", "dilation": 2},
-        {"padding": (2, 0), "padding_mode": "circular"},
-        {"padding": 1, "padding_mode": "reflect", "bias": False},
-    ],
-    ids=str,
-)
-def test_patches_of_a_convolution_are_the_derivatives_by_its_weight(options):
-    layer = seeded(lambda: nn.Conv2d(2, 3, (2, 3), **options)).double()
-    inputs = normal(4, 2, 6, 5)
-    target = normal(*layer(inputs).shape, seed=1)
-    factors = kronecker_factors(layer, nn.MSELoss(), (inputs, target), kind="empirical").layers[""]
-    by_weight = jacrev(lambda w: functional.conv2d(*padded(layer, inputs), w[None], **steps(layer))[:, 0])
-    patches = by_weight(layer.weight[0].detach()).reshape(-1, layer.weight[0].numel())
-    if layer.bias is not None:
-        patches = torch.cat([patches, torch.ones(len(patches), 1, dtype=torch.float64)], dim=1)
-    torch.testing.assert_close(factors.input_covariance, patches.T @ patches / len(patches))
-    residual = (2 * (layer(inputs) - target).detach() / target.numel()).movedim(1, -1).reshape(-1, 3)
-    torch.testing.assert_close(factors.gradient_covariance, 4 * residual.T @ residual)
-
-
-def padded(layer: nn.Conv2d, inputs: Tensor) -> tuple[Tensor]:
-    """Pad by hand: PyTorch's ``conv2d`` itself knows zeros only."""
-    if layer.padding == "same":
-        total = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        (top, left) = (t // 2 for t in total)
-        return (functional.pad(inputs, (left, total[1] - left, top, total[0] - top)),)
-    rows, columns = layer.padding
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return (functional.pad(inputs, (columns, columns, rows, rows), mode=mode),)
-
-
-def steps(layer: nn.Conv2d) -> dict:
-    return {"stride": layer.stride, "dilation": layer.dilation}
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(weight=torch.arange(1.0, 5.0).double())])
@@ -192,30 +150,6 @@ def test_result_does_not_depend_on_how_data_are_cut():
         torch.testing.assert_close(a.layers["5"].gradient_covariance, b.layers["5"].gradient_covariance)
 
 
-def test_tokens_are_places():
-    """A layer on tokens of a sequence: A averages over all of them, B sums."""
-    model = seeded(lambda: nn.Linear(3, 2)).double()
-    inputs, target = normal(4, 5, 3), normal(4, 5, 2, seed=1)
-    layer = kronecker_factors(model, nn.MSELoss(), (inputs, target), kind="exact").layers[""]
-    rows = torch.cat([inputs.reshape(20, 3), torch.ones(20, 1).double()], dim=1)
-    torch.testing.assert_close(layer.input_covariance, rows.T @ rows / 20)
-    torch.testing.assert_close(layer.gradient_covariance, torch.eye(2).double())
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_what_is_no_matrix_goes_to_the_diagonal(tied):
-    model = transformer(tied=tied)
-    data = (torch.randint(4, (6, 5), generator=torch.Generator().manual_seed(0)), labels(6, 5))
-    factors = kronecker_factors(model, nn.CrossEntropyLoss(), data)
-    linear = ["attention", "network.1", "network.3"] + ([] if tied else ["head"])
-    assert list(factors.layers) == linear
-    norms = ["embedding.weight", "norm.weight", "norm.bias", "network.0.weight", "network.0.bias"]
-    assert list(factors.diagonal) == norms
-    P = KroneckerPreconditioner(factors, damping=1e-2)
-    v = normal(P.shape[0], 2)
-    torch.testing.assert_close(P.inverse_sqrt(P.sqrt(v)), v)
-
-
 def test_preconditioning_a_network_improves_its_condition():
     model = mlp(nn.Tanh)
     inputs, target = normal(64, 6) * torch.logspace(-1, 1, 6).double(), labels(64)
@@ -282,42 +216,6 @@ def test_selected_parameters():
     torch.testing.assert_close(weights.layers["0"].gradient_covariance, B)
     torch.testing.assert_close(biases.layers["0"].input_covariance, A[-1:, -1:])
     torch.testing.assert_close(dense(biases)[:8, :8], B)
-
-
-class Odd(nn.Module):
-    """Layers that are there but are not called as such."""
-
-    def __init__(self):
-        super().__init__()
-        self.by_hand = nn.Linear(6, 6)
-        self.masked = Masked(6, 6)
-        self.unused = nn.Linear(6, 6)
-        self.called = nn.Linear(6, 4)
-
-    def forward(self, x):
-        x = functional.linear(x, self.by_hand.weight, self.by_hand.bias)
-        with torch.no_grad():
-            offset = self.called(x).sum()
-        return self.called(input=self.masked(x + offset))
-
-
-class Masked(nn.Linear):
-    def forward(self, x):
-        return functional.linear(x, self.weight.tril(), self.bias)
-
-
-def test_layers_that_are_not_called_as_such_go_to_the_diagonal():
-    model = seeded(Odd).double()
-    data = (normal(14, 6), labels(14))
-    factors = kronecker_factors(model, nn.CrossEntropyLoss(), data)
-    assert list(factors.layers) == ["called"]
-    assert float(factors.diagonal["unused.weight"].abs().max()) == 0.0
-    for name in ("by_hand.weight", "masked.weight", "masked.bias"):
-        assert float(factors.diagonal[name].max()) > 0.0
-    # The use without gradient is no part of the derivative, so its inputs do not count.
-    x = model.by_hand(data[0])
-    x = model.masked(x + model.called(x).sum()).detach()
-    torch.testing.assert_close(factors.layers["called"].input_covariance[:6, :6], x.T @ x / 14)
 
 
 def test_same_seed_same_factors():

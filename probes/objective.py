@@ -19,7 +19,10 @@ from probes.state import frozen_randomness
 from probes.unwrapping import unwrapped
 from spectra.errors import ArgumentError, DerivativeError, SpectraError, TaskError
 
-__all__ = ["ModelLoss", "Objective", "forward", "read_objective", "unwrapped"]
+__all__ = ["ModelLoss", "Objective", "Quantity", "forward", "read_objective", "unwrapped"]
+
+#: What can be asked of a batch: its loss, the outputs of the model, or what each sample contributes to the loss.
+Quantity = Literal["loss", "outputs", "sample_values"]
 
 _CASTS = {torch.float64: "double", torch.float32: "float", torch.bfloat16: "bfloat16", torch.float16: "half"}
 
@@ -138,6 +141,19 @@ class Objective:
             )
         return value
 
+    def quantity(self, batch: Batch, name: Quantity) -> Tensor:
+        """Return the loss, the outputs, or what each sample contributes to the loss, by name."""
+        if name == "outputs":
+            return self.outputs(batch)
+        if name == "loss":
+            return self.evaluate(batch)
+        if isinstance(self.loss, ModelLoss):
+            raise TaskError(
+                f"the loss {self.loss.name} takes the model and a batch as a whole, so there are no losses of single "
+                "samples. Pass a loss(output, target), or batches of one sample each and batch_gradients()."
+            )
+        return self.loss.sample_values(self.outputs(batch), batch.target)
+
     def weight(self, batch: Batch) -> float:
         """Return :math:`D_j`, the denominator of the mean over the batch, by which it counts (1 for sums)."""
         if isinstance(self.loss, ModelLoss):
@@ -145,15 +161,15 @@ class Objective:
         return self.loss.weight(None, batch.target, batch.size)
 
     def functional(
-        self, names: Sequence[str], *, value: Literal["loss", "outputs"] = "loss"
+        self, names: Sequence[str], *, value: Quantity = "loss"
     ) -> Callable[[Sequence[Tensor], Batch], Tensor]:
-        """Return the loss or the outputs as a pure function of some parameters, for ``torch.func``.
+        """Return what :meth:`quantity` returns as a pure function of some parameters, for ``torch.func``.
 
         Parameters
         ----------
         names : sequence of str
             Of parameters of the model. Parameters tied to them follow; all others are constants.
-        value : {"loss", "outputs"}
+        value : {"loss", "outputs", "sample_values"}
             What is returned.
 
         Returns
@@ -253,13 +269,13 @@ def read_objective(
 class _Evaluation(nn.Module):
     """Evaluates an objective, so that parameters of the model can be replaced whatever the loss does with it."""
 
-    def __init__(self, objective: Objective, value: Literal["loss", "outputs"]) -> None:
+    def __init__(self, objective: Objective, value: Quantity) -> None:
         super().__init__()
         self.model = objective.model
-        self._evaluate = objective.evaluate if value == "loss" else objective.outputs
+        self._objective, self._value = objective, value
 
     def forward(self, batch: Batch) -> Tensor:
-        return self._evaluate(batch)
+        return self._objective.quantity(batch, self._value)
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:

@@ -151,6 +151,16 @@ class BlockRun:
         return self.num_rows == self.operator.shape[0]
 
     @property
+    def is_consistent(self) -> bool:
+        """Whether there is something to say, and no step was cut short."""
+        samples = sum(rows.shape[0] for rows in self._samples)
+        return (
+            self.num_rows > 0
+            and len(self._is_expanded) == len(self._projected) == self._basis.num_rows
+            and samples == len(self._forms) == self._overlaps.shape[1]
+        )
+
+    @property
     def step_cost(self) -> int:
         """Products of the next step."""
         return len(self._active)

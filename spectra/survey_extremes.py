@@ -97,7 +97,7 @@ def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite
     bounds = error_bounds(found, pairs, index, tolerance=tolerance * norm)
     if positive_semidefinite:
         small = np.array([end == "smallest" for end, _ in chosen])
-        bounds = np.where(small, np.minimum(bounds, np.maximum(found.values, 0.0)), bounds)
+        bounds = np.where(small, np.minimum(bounds, np.abs(found.values)), bounds)
     wanted = min(num, run.operator.shape[0])
     return Extremes(
         pairs=pairs,
@@ -110,9 +110,7 @@ def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite
     )
 
 
-def extremes_dataset(
-    run: BlockRun, found: Extremes, *, keep_vectors: bool, attrs: dict[str, Any]
-) -> "xr.Dataset":
+def extremes_dataset(run: BlockRun, found: Extremes, *, keep_vectors: bool, attrs: dict[str, Any]) -> "xr.Dataset":
     """Return the pairs with the variables and attributes of `spectra.eigenpairs`, in the units of the operator."""
     import xarray as xr
 

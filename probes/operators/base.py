@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from probes.batches import Batch, Batches
 from probes.losses import LossLike
-from probes.objective import Objective, forward
+from probes.objective import Objective, Quantity, forward
 from probes.operators.explanations import require_finite, require_finite_loss
 from probes.operators.ladder import Built, Ladder
 from probes.operators.memory import fitting, saved_bytes
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from probes.operators.workload import Workload
 from probes.parameters import ParameterSpec
 from spectra import Operator, as_operator
@@ -97,7 +97,7 @@ class CurvatureOperator(ABC):
     #: Ways to a product, the safest first; see :mod:`probes.operators.ladder`.
     strategies: ClassVar[tuple[str, ...]]
     #: What the matrix is made of; differences of this map are compared with its derivative.
-    mapping: ClassVar[Mapping]
+    quantity: ClassVar[Quantity]
 
     def __init__(
         self,
@@ -310,7 +310,7 @@ class CurvatureOperator(ABC):
         else:
             built = self._build_or_step_down(piece, strategy)
         require_finite_loss(built.loss, f"of batch {index}", batch)
-        self.workload.look_for_unused(index, piece, built.used, self.mapping)
+        self.workload.look_for_unused(index, piece, built.used, self.quantity)
         return built, products
 
     def _build_or_step_down(self, piece: Piece, strategy: str) -> Built:

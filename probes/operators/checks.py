@@ -175,6 +175,9 @@ def _check_repeat(live: Subject, batch: Batch, figures: dict[str, Any]) -> None:
 def _check_additivity(live: Subject, batch: Batch, figures: dict[str, Any]) -> None:
     """See whether the loss of a batch follows from the losses of its halves."""
     objective, half = live.objective, batch.size // 2
+    if not objective.needs_target:
+        figures["coupling"] = "not compared: the loss takes the batch as a whole"
+        return
     if not batch.is_divisible or half == 0:
         figures["coupling"] = "not compared: the batch cannot be cut"
         return
@@ -224,7 +227,7 @@ def _check_symmetry(
     exact = products.dtype == torch.float64
     if exact and figures["symmetry"] > SYMMETRY_TOLERANCE:
         with preserved(subject.objective.model), differentiable(subject.objective.model):
-            exact = not forward_downcasts(lambda: subject.objective.outputs(batch))
+            exact = not forward_downcasts(lambda: subject.objective.evaluate(batch))
     tolerance = SYMMETRY_TOLERANCE if exact else COARSE_SYMMETRY_TOLERANCE
     name = type(subject.objective.model).__name__
     if figures["symmetry"] > tolerance:

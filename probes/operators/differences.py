@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from probes.batches import Batch
 from probes.losses import DifferentiatedLoss
-from probes.objective import Objective
+from probes.objective import Objective, Quantity
 from probes.operators.causes import (
     custom_functions,
     forward_downcasts,
@@ -25,7 +25,7 @@ from probes.operators.causes import (
 )
 from probes.operators.explanations import explained, require_finite_loss
 from probes.operators.linearization import kept_graph
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from probes.operators.rewriting import rewritten
 from probes.parameters import flatten, unflatten
 from probes.state import differentiable, preserved
@@ -153,7 +153,7 @@ def compare_with_differences(
     DerivativeError
         No attempt passes, and in one of them the differences agree with each other but not with the derivative.
     """
-    compare = _compare_gradients if operator.mapping == "loss" else functools.partial(_compare_mapping, operator)
+    compare = _compare_gradients if operator.quantity == "loss" else functools.partial(_compare_mapping, operator)
     failure: DerivativeError | None = None
     for number, batch in enumerate(batches):
         if number:
@@ -167,7 +167,7 @@ def compare_with_differences(
         figures.update(found if not number else {})
         failure = failure or error
     with preserved(twin.objective.model), differentiable(twin.objective.model):
-        lowered = forward_downcasts(lambda: twin.objective.outputs(batches[0]))
+        lowered = forward_downcasts(lambda: twin.objective.evaluate(batches[0]))
     if failure is not None and not lowered:
         raise failure
     reason = f"the forward pass works in {lowered}" if lowered else "kinks are too dense"
@@ -210,18 +210,18 @@ def _compare_mapping(
     operator: "CurvatureOperator", twin: Subject, batch: Batch, known: Known
 ) -> tuple[Verdict, dict[str, Any], Error]:
     """Compare Jv with differences of outputs or losses, and an output Hessian with automatic differentiation."""
-    objective, model, mapping = twin.objective, twin.objective.model, operator.mapping
+    objective, model, quantity = twin.objective, twin.objective.model, operator.quantity
     direction = known[1][:, 0]
     with preserved(model), differentiable(model), explained(objective, batch, "the check"), rewritten():
-        linear = kept_graph(twin.piece(batch), mapping)
+        linear = kept_graph(twin.piece(batch), quantity)
         tangent = linear.push(direction[:, None])[0]
     figures: dict[str, Any] = {}
-    if mapping == "outputs":
+    if quantity == "outputs":
         figures["output_hessian"] = _check_output_hessian(objective, batch, linear.outputs, tangent)
 
     def evaluate() -> Tensor:
         with preserved(model, random_state=False), differentiable(model), torch.no_grad():
-            return twin.piece(batch).evaluate(mapping, connected=False).flatten()
+            return twin.piece(batch).evaluate(quantity, connected=False).flatten()
 
     noise = ROUNDING * float(torch.linalg.vector_norm(linear.outputs))
     measure = _cached(lambda h: _central(twin, direction, h, evaluate))
@@ -234,14 +234,14 @@ def _compare_mapping(
         verdict,
         figures,
         DerivativeError(
-            f"the Jacobian of {type(model).__name__} is not the derivative of its {_SAID[mapping]}: they differ by "
+            f"the Jacobian of {type(model).__name__} is not the derivative of its {_SAID[quantity]}: they differ by "
             f"{mismatch:.2g} (relative) from differences of them. "
             + stop_gradient_cause(model, figures["custom_functions"])
         ),
     )
 
 
-_SAID: dict[Mapping, str] = {"outputs": "outputs", "sample_values": "samples' losses", "loss": "loss"}
+_SAID: dict[Quantity, str] = {"outputs": "outputs", "sample_values": "samples' losses", "loss": "loss"}
 
 
 def _check_output_hessian(objective: Objective, batch: Batch, outputs: Tensor, tangent: Tensor) -> float:

@@ -36,7 +36,7 @@ def dual_order(operator: CurvatureOperator) -> int | None:
     total = 0
     for index, batch in operator.workload.counted():
         with operator.workload.evaluating(index, batch), torch.no_grad():
-            total += operator.workload.piece(batch, index).evaluate(operator.mapping, connected=False).numel()
+            total += operator.workload.piece(batch, index).evaluate(operator.quantity, connected=False).numel()
     return total
 
 

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from probes.objective import Quantity
 from probes.operators.base import CurvatureOperator
 from probes.operators.linearization import LINEARIZATIONS, Linearization
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from spectra.errors import ArgumentError
 
 __all__ = ["FactoredOperator", "Sandwich"]
@@ -17,7 +18,7 @@ __all__ = ["FactoredOperator", "Sandwich"]
 
 @dataclass(frozen=True, eq=False)
 class Sandwich:
-    """One micro-batch of a matrix ``J' W J``.
+    r"""One micro-batch of a matrix ``J' W J``.
 
     Attributes
     ----------
@@ -26,7 +27,7 @@ class Sandwich:
     linearization : Linearization
         Products with J and its transpose.
     middle : callable
-        Tangents (k, \\*outputs.shape) to cotangents of the same shape: products with W.
+        Tangents (k, \*outputs.shape) to cotangents of the same shape: products with W.
     """
 
     loss: Tensor
@@ -50,11 +51,11 @@ class FactoredOperator(CurvatureOperator):
     """
 
     strategies = tuple(LINEARIZATIONS)
-    mapping: ClassVar[Mapping] = "outputs"
+    quantity: ClassVar[Quantity] = "outputs"
 
     def build(self, piece: Piece, strategy: str) -> Sandwich:
         """Make one micro-batch ready for products with the matrix of its own mean loss."""
-        linearization = LINEARIZATIONS[strategy](piece, self.mapping)
+        linearization = LINEARIZATIONS[strategy](piece, self.quantity)
         return Sandwich(
             self.loss_of(piece, linearization.outputs),
             linearization,

@@ -15,8 +15,8 @@ class GaussNewtonOperator(FactoredOperator):
 
     :math:`J_n` is the Jacobian of the outputs for sample n and :math:`S_n` the Hessian of the mean loss with respect to
     those outputs (Schraudolph 2002, section 3). Positive semidefinite when the loss is convex in the outputs, and then
-    equal to the Fisher matrix for cross-entropy. A product is :math:`u = J v`, :math:`w = S u`, :math:`J^T w`, with S by
-    the closed form of the loss where it has one, else by differentiating the loss alone twice. In floating-point
+    equal to the Fisher matrix for cross-entropy. A product is :math:`u = J v`, :math:`w = S u`, :math:`J^T w`, with
+    S by the closed form of the loss where it has one, else by differentiating the loss alone twice. In floating-point
     operations a product with a kept graph costs 4/3 of a gradient.
 
     See :class:`probes.operators.base.CurvatureOperator` for parameters, attributes and methods, and

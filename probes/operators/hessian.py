@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
+from probes.objective import Quantity
 from probes.operators.base import CurvatureOperator
 from probes.operators.ladder import Built
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from probes.operators.second_order import SECOND_ORDER
 
 __all__ = ["HessianOperator"]
@@ -38,7 +39,7 @@ class HessianOperator(CurvatureOperator):
 
     name = "hessian"
     strategies = tuple(SECOND_ORDER)
-    mapping: ClassVar[Mapping] = "loss"
+    quantity: ClassVar[Quantity] = "loss"
 
     def build(self, piece: Piece, strategy: str) -> Built:
         """Make one micro-batch ready for products with the Hessian of its own mean loss."""

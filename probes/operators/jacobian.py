@@ -63,7 +63,9 @@ class JacobianOperator:
         self.workload = Workload(model, loss, data, **options)
         self.like = torch.zeros(self.workload.size, dtype=self.workload.dtype, device=self.workload.device)
         self.block_width = WIDTH.get(self.workload.device.type, WIDTH["cpu"])
-        self._shapes = [self._on(index, lambda piece: piece.outputs.shape) for index in range(len(self.workload.batches))]
+        self._shapes = [
+            self._on(index, lambda piece: piece.outputs.shape) for index in range(len(self.workload.batches))
+        ]
         self.shape = (sum(shape.numel() for shape in self._shapes), self.workload.size)
         self.num_products = 0
 
@@ -73,7 +75,7 @@ class JacobianOperator:
         return self.ladder.block or self.ladder.single
 
     @property
-    def T(self) -> RectangularOperator:  # noqa: N802 - the name arrays have
+    def T(self) -> RectangularOperator:
         """The transpose, of shape (n, R)."""
         return self.rectangular().transpose()
 
@@ -145,7 +147,8 @@ class JacobianOperator:
         if not isinstance(columns, Tensor) or columns.dtype != self.like.dtype or columns.device != self.like.device:
             came = f"{columns.dtype} on {columns.device}" if isinstance(columns, Tensor) else type(columns).__name__
             raise BackendError(
-                f"{type(self).__name__} multiplies torch tensors of {self.like.dtype} on {self.like.device}; got {came}."
+                f"{type(self).__name__} multiplies torch tensors of {self.like.dtype} on {self.like.device}; got "
+                f"{came}."
             )
         if columns.ndim != 2 or columns.shape[0] != rows or not columns.shape[1]:
             raise ShapeError(f"the operand must have {rows} rows and at least one column; got {tuple(columns.shape)}.")

@@ -38,9 +38,16 @@ _NEVER_CHOSEN = ("rebuilt_graph", "differences")
 class Built(Protocol):
     """What a strategy makes of one micro-batch: its loss, and products with its matrix."""
 
-    loss: Tensor
-    used: list[bool] | None
-    multiply: Callable[[Tensor], Tensor]
+    @property
+    def loss(self) -> Tensor:
+        """The loss of the micro-batch, detached."""
+
+    @property
+    def used(self) -> list[bool] | None:
+        """Which parameters are depended on, if known."""
+
+    def multiply(self, columns: Tensor, /) -> Tensor:
+        """Return the product with columns (n, k)."""
 
 
 @dataclass
@@ -112,7 +119,7 @@ class Ladder:
     def measure(
         self, build: Callable[[str], Built], columns: Tensor, *, warm_up: Callable[[str], object] | None = None
     ) -> tuple[Built, Tensor]:
-        """Time every candidate on a block, choose, and return what the safest one found.
+        """Time every candidate on a block, choose, and return what the chosen one found.
 
         Parameters
         ----------
@@ -128,7 +135,7 @@ class Ladder:
         DerivativeError
             No candidate works.
         """
-        first: tuple[Built, Tensor] | None = None
+        found: dict[str, tuple[Built, Tensor]] = {}
         last: Exception | None = None
         for name in self.candidates:
             try:
@@ -136,7 +143,7 @@ class Ladder:
                     warm_up(name)
                 built, product, elapsed = _timed(lambda name=name: build(name), columns)  # type: ignore[misc]
             except torch.OutOfMemoryError as error:
-                if first is None:
+                if not found:
                     raise
                 self.exclude(name, error)
                 continue
@@ -144,16 +151,15 @@ class Ladder:
                 self.exclude(name, error)
                 last = error
                 continue
-            if first is not None and not self._compare(name, product, first[1]):
+            if found and not self._compare(name, product, next(iter(found.values()))[1]):
                 continue
-            first = first or (built, product)
-            self.seconds[name] = elapsed
-        if first is None:
+            found[name], self.seconds[name] = (built, product), elapsed
+        if not found:
             if last is not None:
                 raise last
             raise DerivativeError("no way to the product works for this model: " + "; ".join(self.excluded.values()))
         self._choose()
-        return first
+        return found[self.block]
 
     def _choose(self) -> None:
         best = ""

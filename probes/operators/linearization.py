@@ -1,8 +1,8 @@
 r"""The derivative J of a map from parameters to outputs, on one micro-batch, as two products for blocks of vectors.
 
-``push`` is :math:`V \mapsto J V` and ``pull`` is :math:`U \mapsto J^T U`. There are several ways to the same numbers; each
-builds its graph once and serves all columns. Which one is fastest depends on the network, which ones work depends on its
-layers: see :mod:`probes.operators.ladder`.
+``push`` is :math:`V \mapsto J V` and ``pull`` is :math:`U \mapsto J^T U`. There are several ways to the same numbers;
+each builds its graph once and serves all columns. Which one is fastest depends on the network, which ones work depends
+on its layers: see :mod:`probes.operators.ladder`.
 """
 
 import functools
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
-from probes.operators.pieces import Mapping, Piece, columns_of, joined, rows_of
+from probes.objective import Quantity
+from probes.operators.pieces import Piece, columns_of, joined, rows_of
 from probes.state import forward_mode
 
 __all__ = ["LINEARIZATIONS", "Linearization"]
@@ -43,12 +44,12 @@ class Linearization:
     used: list[bool] | None = None
 
 
-def kept_graph(piece: Piece, mapping: Mapping) -> Linearization:
+def kept_graph(piece: Piece, quantity: Quantity) -> Linearization:
     r"""Differentiate the live model; J v comes from differentiating :math:`u \mapsto J^T u` once more.
 
     Works wherever double backward does. One backward pass through the outputs for each column and direction.
     """
-    outputs = piece.evaluate(mapping)
+    outputs = piece.evaluate(quantity)
     tensors = piece.tensors
     probe = torch.zeros_like(outputs, requires_grad=True)
     transposed = torch.autograd.grad(outputs, tensors, probe, create_graph=True, allow_unused=True)
@@ -80,30 +81,30 @@ def kept_graph(piece: Piece, mapping: Mapping) -> Linearization:
     return Linearization(outputs.detach(), push, pull, [t is not None for t in transposed])
 
 
-def rebuilt_graph(piece: Piece, mapping: Mapping) -> Linearization:
+def rebuilt_graph(piece: Piece, quantity: Quantity) -> Linearization:
     """Like `kept_graph`, but no graph outlives a column: least memory, about twice the time."""
 
     def push(columns: Tensor) -> Tensor:
-        return torch.cat([kept_graph(piece, mapping).push(columns[:, k : k + 1]) for k in range(columns.shape[1])])
+        return torch.cat([kept_graph(piece, quantity).push(columns[:, k : k + 1]) for k in range(columns.shape[1])])
 
     def pull(cotangents: Tensor) -> Tensor:
         columns = []
         for cotangent in cotangents:
-            pieces = torch.autograd.grad(piece.evaluate(mapping), piece.tensors, cotangent, allow_unused=True)
+            pieces = torch.autograd.grad(piece.evaluate(quantity), piece.tensors, cotangent, allow_unused=True)
             columns.append(joined(pieces, piece.tensors))
         return torch.stack(columns).T.detach()
 
-    return Linearization(piece.evaluate(mapping).detach(), push, pull)
+    return Linearization(piece.evaluate(quantity).detach(), push, pull)
 
 
-def vmap_forward(piece: Piece, mapping: Mapping) -> Linearization:
+def vmap_forward(piece: Piece, quantity: Quantity) -> Linearization:
     """Forward mode for J v and a kept reverse pass for J'u, each mapped over the block.
 
     The forward pass of the network is repeated once for each block, not for each column. Layers without a forward
     derivative cannot be measured this way.
     """
-    function, point = piece.function(mapping)
-    outputs, transposed = vjp(function, *point)
+    function, point = piece.function(quantity)
+    outputs, transposed = vjp(function, *point)[:2]
     _load_forward_mode()
 
     def push(columns: Tensor) -> Tensor:
@@ -116,11 +117,11 @@ def vmap_forward(piece: Piece, mapping: Mapping) -> Linearization:
     return Linearization(outputs.detach(), push, _mapped_pull(transposed, point))
 
 
-def vmap_reverse(piece: Piece, mapping: Mapping) -> Linearization:
+def vmap_reverse(piece: Piece, quantity: Quantity) -> Linearization:
     """Reverse mode twice, kept and mapped over the block."""
-    function, point = piece.function(mapping)
-    outputs, transposed = vjp(function, *point)
-    _, doubled = vjp(transposed, torch.zeros_like(outputs))
+    function, point = piece.function(quantity)
+    outputs, transposed = vjp(function, *point)[:2]
+    doubled = vjp(transposed, torch.zeros_like(outputs))[1]
 
     def push(columns: Tensor) -> Tensor:
         return vmap(lambda *rows: doubled(rows)[0])(*rows_of(columns, point)).detach()
@@ -150,7 +151,7 @@ def _mapped_pull(transposed: Callable[[Tensor], tuple[Tensor, ...]], point: tupl
 
 
 #: By name, the safest first.
-LINEARIZATIONS: dict[str, Callable[[Piece, Mapping], Linearization]] = {
+LINEARIZATIONS: dict[str, Callable[[Piece, Quantity], Linearization]] = {
     "kept_graph": kept_graph,
     "vmap_forward": vmap_forward,
     "vmap_reverse": vmap_reverse,

@@ -13,6 +13,7 @@ __all__ = ["fitting", "saved_bytes"]
 #: and each column of a block. From scripts/benchmarks/product_memory.py.
 GRAPH_SHARE, COLUMN_SHARE = 2.0, 1.0
 
+
 def saved_bytes(act: Callable[[], object], *, apart_from: tuple[Tensor, ...]) -> int:
     """Return the bytes that autograd keeps for backward passes while ``act`` runs.
 
@@ -69,7 +70,7 @@ def fitting(budget: int, *, each: float, largest: int, width: int) -> tuple[int,
     samples = int(budget / (each * (GRAPH_SHARE + COLUMN_SHARE * width)))
     if samples < 1:
         raise OutOfMemoryError(
-            f"one sample takes about {each * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one column, more "
-            f"than memory_budget = {budget}."
+            f"one sample takes about {each * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one column, "
+            f"more than memory_budget = {budget}."
         )
     return width, min(samples, largest)

@@ -5,20 +5,21 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from probes.objective import Quantity
 from probes.operators.base import CurvatureOperator
 from probes.operators.factored import Sandwich
 from probes.operators.gauss_newton import GaussNewtonOperator
 from probes.operators.hessian import HessianOperator
 from probes.operators.ladder import Built
 from probes.operators.linearization import LINEARIZATIONS
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from probes.operators.second_order import SECOND_ORDER
 
 __all__ = ["ResidualOperator"]
 
 
 class ResidualOperator(CurvatureOperator):
-    r"""The difference :math:`H - G = \sum_n \sum_c \partial_{z_c} \ell_n \, \nabla^2 z_c` of Hessian and Gauss-Newton matrix.
+    r"""Hessian minus Gauss-Newton matrix, :math:`H - G = \sum_n \sum_c \partial_{z_c} \ell_n \, \nabla^2 z_c`.
 
     It vanishes where the outputs are linear in the parameters or fit the targets exactly (Sagun et al. 2018, section
     3). Both products are formed on the same batch; the difference loses as many digits as they share.
@@ -36,13 +37,11 @@ class ResidualOperator(CurvatureOperator):
 
     name = "residual"
     strategies = ("kept_graph", "vmap_reverse", "rebuilt_graph")
-    mapping: ClassVar[Mapping] = "loss"
+    quantity: ClassVar[Quantity] = "loss"
 
     def self_check(self, *, rng: int = 0) -> dict[str, Any]:
         """Check both matrices, each against differences of its own."""
-        return {
-            kind.name: self.sibling(kind).self_check(rng=rng) for kind in (HessianOperator, GaussNewtonOperator)
-        }
+        return {kind.name: self.sibling(kind).self_check(rng=rng) for kind in (HessianOperator, GaussNewtonOperator)}
 
     def build(self, piece: Piece, strategy: str) -> Built:
         """Make one micro-batch ready for both products."""

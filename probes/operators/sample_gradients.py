@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from probes.batches import Batch
 from probes.losses import LossLike
+from probes.objective import Quantity
 from probes.operators.factored import FactoredOperator, Sandwich
-from probes.operators.pieces import Mapping, Piece
+from probes.operators.pieces import Piece
 from spectra.errors import ArgumentError
 
 __all__ = ["EmpiricalFisherOperator", "GradientCovarianceOperator"]
@@ -48,7 +49,7 @@ class EmpiricalFisherOperator(FactoredOperator):
     """
 
     name = "empirical_fisher"
-    mapping: ClassVar[Mapping] = "sample_values"
+    quantity: ClassVar[Quantity] = "sample_values"
 
     def loss_of(self, piece: Piece, outputs: Tensor) -> Tensor:
         """Return the mean loss of a micro-batch from the losses of its samples."""
@@ -80,7 +81,7 @@ class EmpiricalFisherOperator(FactoredOperator):
 
 
 class GradientCovarianceOperator(EmpiricalFisherOperator):
-    r"""Covariance :math:`\Sigma = \frac{1}{N - \delta} \sum_n (g_n - \bar g)(g_n - \bar g)^T` of the samples' gradients.
+    r"""Covariance :math:`\Sigma = \frac{1}{N - \delta} \sum_n (g_n - \bar g)(g_n - \bar g)^T` of samples' gradients.
 
     Centered without cancellation: within each batch, and between the means of batches by the update of Chan, Golub and
     LeVeque (1983, equation 1.5). The covariance of the gradient of a batch of B samples is :math:`\Sigma / B`. For

@@ -1,12 +1,13 @@
 """Products with the Hessian of the loss of one micro-batch, in several ways that differ in speed and in what they can.
 
-All but differences are exact. Each builds its graph once and serves all columns; which is fastest depends on the network,
-which ones work depends on its layers: see :mod:`probes.operators.ladder`.
+All but differences are exact. Each builds its graph once and serves all columns; which is fastest depends on the
+network, which ones work depends on its layers: see :mod:`probes.operators.ladder`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Quadratic:
 
 def kept_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model (Pearlmutter 1994): one gradient with graph, one pass for each column."""
-    loss, gradients, curved = _gradients(piece)
+    loss, used, curved = _gradients(piece)
 
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
@@ -51,7 +52,7 @@ def kept_graph(piece: Piece) -> Quadratic:
         products = []
         for k in range(columns.shape[1]):
             found = torch.autograd.grad(
-                [gradients[i] for i in curved],
+                list(curved.values()),
                 piece.tensors,
                 [rows[i][k] for i in curved],
                 retain_graph=True,
@@ -60,7 +61,7 @@ def kept_graph(piece: Piece) -> Quadratic:
             products.append(joined(found, piece.tensors))
         return torch.stack(products).T.detach()
 
-    return Quadratic(loss, multiply, [g is not None for g in gradients])
+    return Quadratic(loss, multiply, used)
 
 
 def rebuilt_graph(piece: Piece) -> Quadratic:
@@ -70,11 +71,11 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
         rows = rows_of(columns, piece.tensors)
         products = []
         for k in range(columns.shape[1]):
-            _, gradients, curved = _gradients(piece)
+            _, _, curved = _gradients(piece)
             if not curved:
                 return torch.zeros_like(columns)
             found = torch.autograd.grad(
-                [gradients[i] for i in curved], piece.tensors, [rows[i][k] for i in curved], allow_unused=True
+                list(curved.values()), piece.tensors, [rows[i][k] for i in curved], allow_unused=True
             )
             products.append(joined(found, piece.tensors))
         return torch.stack(products).T.detach()
@@ -84,14 +85,14 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
 
 def batched_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model, one pass for the whole block (``is_grads_batched``)."""
-    loss, gradients, curved = _gradients(piece)
+    loss, used, curved = _gradients(piece)
 
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
         rows = rows_of(columns, piece.tensors)
         found = torch.autograd.grad(
-            [gradients[i] for i in curved],
+            list(curved.values()),
             piece.tensors,
             [rows[i] for i in curved],
             retain_graph=True,
@@ -102,7 +103,7 @@ def batched_graph(piece: Piece) -> Quadratic:
         filled = [p.new_zeros(width, *p.shape) if h is None else h for h, p in zip(found, piece.tensors, strict=True)]
         return columns_of(filled, piece.tensors).detach()
 
-    return Quadratic(loss, multiply, [g is not None for g in gradients])
+    return Quadratic(loss, multiply, used)
 
 
 def vmap_reverse(piece: Piece) -> Quadratic:
@@ -117,7 +118,7 @@ def vmap_reverse(piece: Piece) -> Quadratic:
 
         return grad(twice, argnums=tuple(range(len(tensors))), has_aux=True)(*tensors)
 
-    _, transposed, loss = vjp(gradient, *point, has_aux=True)
+    _, transposed, loss = cast(tuple[Any, Callable, Tensor], vjp(gradient, *point, has_aux=True))
 
     def multiply(columns: Tensor) -> Tensor:
         return columns_of(vmap(transposed)(tuple(rows_of(columns, point))), point).detach()
@@ -126,7 +127,7 @@ def vmap_reverse(piece: Piece) -> Quadratic:
 
 
 def differences(piece: Piece) -> Quadratic:
-    r"""Central differences of the gradient in a float64 copy: an approximation, for what cannot be differentiated twice.
+    r"""Central differences of the gradient in a float64 copy, for what cannot be differentiated twice.
 
     .. math:: H v \approx \frac{g(\theta + h v / \|v\|) - g(\theta - h v / \|v\|)}{2 h} \|v\|
 
@@ -156,11 +157,12 @@ def differences(piece: Piece) -> Quadratic:
     return Quadratic(twin.evaluate("loss").detach().to(piece.tensors[0]), multiply)
 
 
-def _gradients(piece: Piece) -> tuple[Tensor, tuple[Tensor | None, ...], list[int]]:
-    """Return the loss, its gradients with their graph, and which of them can be differentiated again."""
+def _gradients(piece: Piece) -> tuple[Tensor, list[bool], dict[int, Tensor]]:
+    """Return the loss, which parameters it depends on, and by position the gradients that are not constant."""
     loss = piece.evaluate("loss")
     gradients = torch.autograd.grad(loss, piece.tensors, create_graph=True, allow_unused=True)
-    return loss.detach(), gradients, [i for i, g in enumerate(gradients) if g is not None and g.requires_grad]
+    curved = {i: g for i, g in enumerate(gradients) if g is not None and g.requires_grad}
+    return loss.detach(), [g is not None for g in gradients], curved
 
 
 #: By name, the safest first. Differences are never chosen, only asked for.

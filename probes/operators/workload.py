@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from probes.autocast import Precision
 from probes.batches import Batch, Batches
 from probes.losses import LossLike
-from probes.objective import read_objective
+from probes.objective import Quantity, read_objective
 from probes.operators.causes import refuse_unsuitable
 from probes.operators.explanations import explained, require_finite, require_finite_loss
-from probes.operators.pieces import Mapping, Piece, joined
+from probes.operators.pieces import Piece, joined
 from probes.operators.rewriting import rewritten
 from probes.out_of_memory import naming_out_of_memory
 from probes.parameters import ParameterSpec, select
-from probes.state import differentiable, frozen_randomness, preserved
+from probes.state import differentiable, preserved
 from spectra.errors import BackendError, OutOfMemoryError, TaskError
 
 __all__ = ["Workload"]
@@ -64,7 +64,7 @@ class Workload:
         if not isinstance(model, nn.Module):
             raise TaskError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
         self.remarks: list[str] = []
-        self.objective = read_objective(model, loss, output=output)
+        self.objective = read_objective(model, loss, output=output).seeded(dropout_seed)
         self.source = self.objective.model
         self.parameters = select(self.source, parameters, allow_half=True)
         own = next(iter(self.parameters.values())).dtype
@@ -111,13 +111,16 @@ class Workload:
 
     def piece(self, batch: Batch, index: int = 0) -> Piece:
         """Return a micro-batch, and its number, as a function of the parameters."""
-        return Piece(self.objective, tuple(self.parameters), tuple(self.parameters.values()), batch, index)
+        objective = self.objective
+        if self.dropout_seed is not None:
+            objective = objective.seeded(self.dropout_seed + index)
+        return Piece(objective, tuple(self.parameters), tuple(self.parameters.values()), batch, index)
 
     @contextmanager
     def evaluating(self, index: int, batch: Batch, *, rewrite: bool = False) -> Iterator[None]:
         """Evaluate one batch: model preserved, double backward possible, PyTorch's errors explained.
 
-        With ``rewrite`` layers are replaced by equal ones with better derivatives, see :mod:`probes.operators.rewriting`.
+        With ``rewrite`` layers are replaced by equal ones with better derivatives: :mod:`probes.operators.rewriting`.
         """
         with ExitStack() as stack:
             stack.enter_context(preserved(self.model))
@@ -125,8 +128,6 @@ class Workload:
             stack.callback(self._remark_on, precision)
             stack.enter_context(explained(self.objective, batch, f"batch {index}"))
             stack.enter_context(naming_out_of_memory())
-            if self.dropout_seed is not None:
-                stack.enter_context(frozen_randomness(self.dropout_seed + index, self.device))
             if rewrite:
                 stack.enter_context(rewritten())
             yield
@@ -137,7 +138,7 @@ class Workload:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, batch in self.counted():
             with self.evaluating(index, batch), torch.no_grad():
-                value = self.objective.evaluate(batch)
+                value = self.piece(batch, index).evaluate("loss", connected=False)
                 total += self.share(index) * require_finite_loss(value, f"of batch {index}", batch).double()
         return total.to(self.dtype)
 
@@ -150,7 +151,7 @@ class Workload:
                 yield torch.zeros(self.size, dtype=self.dtype, device=self.device)
                 continue
             with self.evaluating(index, batch):
-                value = require_finite_loss(self.objective.value(batch), f"of batch {index}", batch)
+                value = require_finite_loss(self.piece(batch, index).evaluate("loss"), f"of batch {index}", batch)
                 pieces = torch.autograd.grad(value, tensors, allow_unused=True)
                 self._note_used(index, [piece is not None for piece in pieces])
                 gradient = joined(pieces, tensors).detach()
@@ -220,12 +221,12 @@ class Workload:
         other._used, other._seen, other._warned = set(), set(), False
         return other
 
-    def look_for_unused(self, index: int, piece: Piece, used: list[bool] | None, mapping: Mapping) -> None:
+    def look_for_unused(self, index: int, piece: Piece, used: list[bool] | None, quantity: Quantity) -> None:
         """Note once for each batch which parameters it uses; costs a gradient where that is not known."""
         if index in self._seen:
             return
         if used is None:
-            value = piece.evaluate(mapping)
+            value = piece.evaluate(quantity)
             found = torch.autograd.grad(value, piece.tensors, torch.ones_like(value), allow_unused=True)
             used = [gradient is not None for gradient in found]
         self._note_used(index, used)

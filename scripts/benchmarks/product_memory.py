@@ -1,8 +1,9 @@
-"""How much memory do curvature products of a transformer of 22 million parameters need, beyond its model and data?
+"""How much memory do curvature products of a transformer need? Peaks beyond what model and data take.
 
-Each case runs in a process of its own: the model and the data are loaded, the high-water mark of the resident set is
-reset, and the case runs; its peak is the mark minus the resident set before. Linux only, for there the mark can be reset
-(``/proc/self/clear_refs``). Freed pages that the allocator keeps count until they are used again, as they do for a user.
+The transformer has 22 million parameters. Each case runs in a process of its own: the model and the data are loaded,
+the high-water mark of the resident set is reset, and the case runs; its peak is the mark minus the resident set before.
+Linux only, for there the mark can be reset (``/proc/self/clear_refs``). Freed pages that the allocator keeps count, as
+they do for a user.
 
 * one product with the Hessian, with the Gauss-Newton matrix; a block of 8 with each;
 * 30 steps of Lanczos with the Hessian, one start vector, basis kept, and the same without a basis.
@@ -68,9 +69,7 @@ def run_case(case: str, *, model: str, strategy: str | None) -> dict[str, Any]:
         operator.gradient()
     elif "lanczos" in case:
         operator_like = spectra.as_operator(operator)
-        spectra.lanczos(
-            operator_like, block[:, 0], num_steps=STEPS, reorthogonalize=not case.endswith("no basis")
-        )
+        spectra.lanczos(operator_like, block[:, 0], num_steps=STEPS, reorthogonalize=not case.endswith("no basis"))
     else:
         operator @ block
     return {

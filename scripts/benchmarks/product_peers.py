@@ -5,8 +5,8 @@ Install them into an environment of their own with ``python -m pip install --no-
 PyTorch, and run the benchmarks there with the repository on ``PYTHONPATH``.
 
 Every library gets its own copy of the model, because some leave gradients and graphs behind. All run under the math
-kernel of the attention, without which none of them can differentiate it twice. A model whose inputs are no single tensor
-is wrapped so that its input is: indices of stored samples (`single_input`).
+kernel of the attention, without which none of them can differentiate it twice. A model whose inputs are no single
+tensor is wrapped so that its input is one, which names a stored batch (`single_input`).
 """
 
 import contextlib

@@ -5,8 +5,8 @@ for each vector (math attention), and **B**, one gradient. A ratio is the median
 the order within rounds rotates. Clock: processor time of one thread. Every product is compared with one in float64 that
 shares no code with any of them before it is timed; what is off by more than 1e-4 is marked WRONG.
 
-Below the table: the targets, and how far the best of ours is from the operation count of an exact product of one vector,
-2 gradients for a Hessian and 4/3 for a Gauss-Newton matrix (a forward pass is a third of a gradient).
+Below the table: the targets, and how far the best of ours is from the operation count of an exact product of one
+vector, 2 gradients for a Hessian and 4/3 for a Gauss-Newton matrix (a forward pass is a third of a gradient).
 
     python scripts/benchmarks/products.py --output products.json
     python scripts/benchmarks/products.py --models mlp32,gpt --reps 5 --num-batches 4 --strategies all
@@ -39,93 +39,11 @@ LIMITS = {"hessian": 2.0, "gauss_newton": 4.0 / 3.0}
 OURS = {"hessian": "HessianOperator", "gauss_newton": "GaussNewtonOperator"}
 
 
-def reference(task: Any, matrix: str, block: Any) -> Any:
-    """Return the exact product with a block in float64, by double backward only, shape (n, k)."""
-    import torch
-    from product_peers import math_attention, trainable
-
-    from probes.losses import read_loss
-    from probes.objective import Objective
-
-    exact = Objective(task.model, read_loss(task.loss), task.output).double()
-    parameters = trainable(exact.model)
-    total = torch.zeros(block.shape, dtype=torch.float64)
-    weights = [exact.loss.weight(None, batch.target, batch.size) for batch in task.batches]
-    with math_attention():
-        for weight, batch in zip(weights, task.batches, strict=True):
-            batch = batch.to(dtype=torch.float64)
-            output = exact.outputs(batch)
-            if matrix == "hessian":
-                value = exact.loss.value(output, batch.target)
-                pulled = torch.autograd.grad(value, parameters, create_graph=True)
-            else:
-                cut = output.detach().requires_grad_()
-                (slope,) = torch.autograd.grad(exact.loss.value(cut, batch.target), cut, create_graph=True)
-                dummy = torch.zeros_like(output, requires_grad=True)
-                pulled = torch.autograd.grad(output, parameters, dummy, create_graph=True, materialize_grads=True)
-            for column, vector in enumerate(block.double().T):
-                pieces = [v.reshape(p.shape) for v, p in zip(_cut(vector, parameters), parameters, strict=True)]
-                if matrix == "hessian":
-                    found = _grad(pulled, parameters, pieces)
-                else:
-                    (forward,) = torch.autograd.grad(pulled, dummy, pieces, retain_graph=True)
-                    (bent,) = torch.autograd.grad(slope, cut, forward, retain_graph=True)
-                    found = _grad(output, parameters, bent)
-                total[:, column] += weight / sum(weights) * torch.cat([piece.reshape(-1) for piece in found])
-    return total
-
-
-def _cut(vector: Any, parameters: list[Any]) -> Any:
-    return vector.split([p.numel() for p in parameters])
-
-
-def _grad(outputs: Any, parameters: list[Any], cotangents: Any) -> Any:
-    import torch
-
-    return torch.autograd.grad(outputs, parameters, cotangents, retain_graph=True, materialize_grads=True)
-
-
-def plain_products(task: Any, block: Any) -> tuple[list[Any], dict[str, Callable[[], Any]]]:
-    """Return plain PyTorch's products, A first, and gradients, B first."""
-    import torch
-    from product_peers import Product, joined, math_attention, single_input, split, trainable
-
-    model, data = single_input(task)
-    parameters = trainable(model)
-    vector = split(block[:, 0], parameters)
-
-    def slopes(x: Any, y: Any, **options: Any) -> Any:
-        return torch.autograd.grad(task.loss(model(x), y), parameters, materialize_grads=True, **options)
-
-    def rebuilt() -> Any:
-        total = None
-        with math_attention():
-            for x, y in data:
-                graph = slopes(x, y, create_graph=True)
-                found = torch.autograd.grad(graph, parameters, vector, materialize_grads=True)
-                total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
-        return total
-
-    def gradient() -> None:
-        with math_attention():
-            for x, y in data:
-                slopes(x, y)
-
-    def own_gradient() -> None:
-        for x, y in data:
-            slopes(x, y)
-
-    def read(pieces: Any) -> Any:
-        return joined(pieces) / len(data)
-
-    a = Product(library="PyTorch", name="double backward (A)", matrix="hessian", columns=1, run=rebuilt, flat=read)
-    return [a], {"gradient (B)": gradient, "gradient, default attention": own_gradient}
-
-
 def our_products(task: Any, block: Any, wanted: list[str]) -> tuple[list[Any], dict[str, Any]]:
     """Return our products, automatic and with each strategy wanted, and what was built."""
-    import probes
     from product_peers import Product
+
+    import probes
 
     products, built = [], {}
     for matrix, kind in OURS.items():
@@ -191,6 +109,7 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
     import torch
     from networks import NETWORKS
     from product_peers import math_attention, peer_products, trainable
+    from product_reference import plain_products, reference
 
     task = NETWORKS[name](num_batches=num_batches)
     n = sum(p.numel() for p in trainable(task.model))
@@ -210,8 +129,8 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
             missing[product.label] = f"{type(error).__name__}: {error}"[:300]
             continue
         expected = truth[product.matrix][:, : product.columns]
-        error = float(((found - expected).norm(dim=0) / expected.norm(dim=0)).max())
-        rows[product.label] = {"matrix": product.matrix, "columns": product.columns, "relative_error": error}
+        off = float(((found - expected).norm(dim=0) / expected.norm(dim=0)).max())
+        rows[product.label] = {"matrix": product.matrix, "columns": product.columns, "relative_error": off}
         calls[product.label] = run
     seconds = time_rounds(calls, reps)
     unit_a, unit_b = seconds[products[0].label], seconds["gradient (B)"]

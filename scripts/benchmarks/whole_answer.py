@@ -1,22 +1,20 @@
 """What does the whole answer about a Hessian cost? Five top eigenvalues, smallest one, trace and density, by everybody.
 
-* ours, tuned: everything from one run of stochastic Lanczos quadrature, the smallest that reaches the accuracy;
-* ``probes.measure`` as it comes, where it takes ``matrices=``;
 * PyHessian as it comes: ``eigenvalues(top_n=5)``, ``trace()``, and ``density()``, whose smallest node is taken;
-* hessian-eigenthings and curvlinops, tuned: see `whole_answer_peers`.
+* the parts of `spectra`, hessian-eigenthings and curvlinops, each with the fewest products that reach the accuracy: a
+  call for each quantity, or the end values, or all, from the nodes of the quadrature (`whole_answer_accuracy`).
 
 Accuracy: every top eigenvalue 1e-4 relative, smallest eigenvalue 1 %, trace 1 %, density within 2e-3 of the width of
 the spectrum in Wasserstein-1 distance; root mean squares over three seeds, not those of the timed runs. Reference:
-converged eigenpairs, a trace of 1000 products, and a quadrature of 20 probes and 80 steps. PyHessian's own answers may
-be worse than this: it stops where its defaults stop. Processor times of interleaved repeats over a loader of four
-batches; building the operators, with our self-check, is part of the time.
+converged eigenpairs, a trace of 4000 products (its standard error is printed), and a quadrature of 20 probes and 80
+steps. PyHessian's own answers may be worse than this: it stops where its defaults stop. Processor times of interleaved
+repeats over a loader of four batches; building the operators, with our self-check, is part of the time.
 
     python scripts/benchmarks/whole_answer.py --output whole_answer.json
     python scripts/benchmarks/whole_answer.py --models gpt --reps 3
 """
 
 import gc
-import inspect
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +23,7 @@ from typing import Any
 from environment import arguments, set_threads, write
 
 TARGETS = {"PyHessian": 4.0, "best other": 3.0}
-ONE_RUN = "ours, one run"
+OURS = "ours, tuned"
 
 
 def network(name: str) -> Any:
@@ -50,8 +48,10 @@ def fresh_operator(task: Any) -> Any:
 
 def reference(operator: Any, quick: bool) -> Any:
     """Return converged answers, from many more products than anybody else spends."""
+    import math
+
     import numpy as np
-    from whole_answer_peers import Answer
+    from whole_answer_accuracy import Answer
 
     import spectra
 
@@ -60,69 +60,83 @@ def reference(operator: Any, quick: bool) -> Any:
         raise RuntimeError("the reference eigenvalues have not converged")
     eigenvalues = np.sort(pairs["eigenvalue"].values)[::-1]
     measure = spectra.slq(operator, num_probes=5 if quick else 20, num_steps=80, rng=1000)
-    trace = spectra.trace(operator, num_matvecs=200 if quick else 1000, rng=1000)
+    traces = [spectra.trace(operator, num_matvecs=400, rng=1000 + i) for i in range(3 if quick else 10)]
     values, weights = measure["ritz_value"].values, measure["weight"].values
     finite = np.isfinite(values)
+    trace = float(np.mean([estimate.value for estimate in traces]))
     return Answer(
         eigenvalues[:5],
         float(eigenvalues[-1]),
-        trace.value,
+        trace,
         values[finite],
         weights[finite],
         notes={
             "top": eigenvalues[:5].tolist(),
             "smallest": float(eigenvalues[-1]),
-            "trace": trace.value,
-            "trace_stderr": trace.stderr,
+            "trace": trace,
+            "trace_stderr": math.hypot(*(estimate.stderr for estimate in traces)) / len(traces),
             "largest_residual": float(pairs["residual"].max()),
         },
     )
 
 
-def one_run(operator: Any, seed: int, *, num_probes: int, num_steps: int) -> Any:
-    """Read everything from one run of ours."""
-    from whole_answer_peers import from_nodes
+def our_calls(task: Any, operator: Any, runs: Any) -> tuple[Any, Callable[[], Any]]:
+    """Return our calls, and a function that builds the operator."""
+    from whole_answer_accuracy import STEPS, Answer, Calls, from_nodes
 
     import spectra
 
-    measure = spectra.slq(operator, num_probes=num_probes, num_steps=num_steps, rng=seed)
-    products = int(measure.attrs["num_matvecs"])
-    answer = from_nodes(measure["ritz_value"].values, measure["weight"].values, n=operator.shape[0], products=products)
-    answer.trace = operator.shape[0] * spectra.expectation(measure, lambda x: x).value
-    return answer
+    def nodes(operator: Any, seed: int, *, num_probes: int, num_steps: int) -> Any:
+        measure = spectra.slq(operator, num_probes=num_probes, num_steps=num_steps, rng=seed)
+        products = int(measure.attrs["num_matvecs"])
+        values, weights = measure["ritz_value"].values, measure["weight"].values
+        answer = from_nodes(values, weights, n=operator.shape[0], products=products)
+        answer.trace = operator.shape[0] * spectra.expectation(measure, lambda x: x).value
+        return answer
+
+    def end(which: str) -> Callable[..., Any]:
+        def call(operator: Any, seed: int, *, num: int) -> Any:
+            found = spectra.eigenpairs(
+                operator, num=5 if which == "largest" else 1, which=which, max_steps=num, rng=seed, keep_vectors=False
+            )
+            values, products = found["eigenvalue"].values, int(found.attrs["num_matvecs"])
+            return (
+                Answer(values, products=products) if len(values) > 1 else Answer(smallest=values[0], products=products)
+            )
+
+        return call
+
+    def trace(operator: Any, seed: int, *, num: int) -> Any:
+        found = spectra.trace(operator, num_matvecs=num, rng=seed)
+        return Answer(trace=found.value, products=found.num_matvecs)
+
+    calls = Calls(
+        top=end("largest"),
+        smallest=end("smallest"),
+        nodes=nodes,
+        traces={"trace": trace},
+        exact=operator,
+        tune_top=runs.end,
+        tune_smallest=runs.end,
+        ends=[{"num": num} for num in STEPS],
+    )
+    return calls, lambda: fresh_operator(task)
 
 
-def our_runs(task: Any, operator: Any, truth: Any, reorthogonalized: Any) -> tuple[dict[str, Callable[[int], Any]], dict[str, Any]]:
-    """Return our ways to the answer, and what was chosen for them."""
-    import probes
-    from whole_answer_peers import ACCURACY, quadratures, tuned
-
-    runs: dict[str, Callable[[int], Any]] = {}
-    # Of the same nodes all but the trace are read: no fewer products than these suffice.
-    least = tuned(reorthogonalized.answer, quadratures(), truth, ("top", "smallest", "density"))
-    sizes = [s for s in quadratures() if least and s["num_probes"] * s["num_steps"] >= least["products"]]
-    chosen = tuned(lambda seed, **s: one_run(operator, seed, **s), sizes, truth, tuple(ACCURACY))
-    if chosen is not None:
-        size = {key: chosen[key] for key in ("num_probes", "num_steps")}
-        runs[ONE_RUN] = lambda seed: one_run(fresh_operator(task), seed, **size)
-    if "matrices" in inspect.signature(probes.measure).parameters:
-        runs["ours, probes.measure"] = lambda seed: read_run(probes.measure(task, matrices=["hessian"], rng=seed))
-    return runs, {ONE_RUN: chosen}
-
-
-def peer_runs(
+def all_runs(
     task: Any, operator: Any, truth: Any, krylov: dict[bool, Any]
 ) -> tuple[dict[str, Callable[[int], Any]], dict[str, Any], dict[str, str]]:
-    """Return the ways of the other libraries, what was chosen for them, and why some are missing."""
+    """Return everybody's way to the answer, what was chosen for them, and why some are missing."""
     from product_peers import math_attention
     from whole_answer_peers import TUNED, pyhessian
 
-    runs, settings, missing = {}, {}, {}
+    runs: dict[str, Callable[[int], Any]] = {}
+    settings, missing = {}, {}
     try:
         runs["PyHessian"] = pyhessian(task)
     except Exception as error:
         missing["PyHessian"] = f"{type(error).__name__}: {error}"[:300]
-    for name, (prepare, orthogonal) in TUNED.items():
+    for name, (prepare, orthogonal) in {OURS: (our_calls, True), **TUNED}.items():
         began = time.process_time()
         try:
             calls, build = prepare(task, operator, krylov[orthogonal])
@@ -162,17 +176,16 @@ def timed(runs: dict[str, Callable[[int], Any]], truth: Any, reps: int) -> dict[
 def measure(name: str, *, reps: int, quick: bool) -> dict[str, Any]:
     """Tune, run and compare on one network."""
     import numpy as np
-    from whole_answer_peers import KrylovRuns
+    from whole_answer_accuracy import KrylovRuns
 
     task = network(name)
     operator = fresh_operator(task)
     truth = reference(operator, quick)
     print(f"{name}: reference ready", file=sys.stderr)
     krylov = {flag: KrylovRuns(operator, reorthogonalize=flag) for flag in (True, False)}
-    runs, settings = our_runs(task, operator, truth, krylov[True])
-    others, chosen, missing = peer_runs(task, operator, truth, krylov)
-    rows = timed(runs | others, truth, reps)
-    cell = {"n": operator.shape[0], "reference": truth.notes, "settings": settings | chosen, "missing": missing}
+    runs, settings, missing = all_runs(task, operator, truth, krylov)
+    rows = timed(runs, truth, reps)
+    cell = {"n": operator.shape[0], "reference": truth.notes, "settings": settings, "missing": missing}
     finished = {label: np.array(row["seconds"]) for label, row in rows.items() if len(row["seconds"]) == reps}
     speedups = {}
     for ours in (label for label in finished if label.startswith("ours")):
@@ -187,7 +200,7 @@ def show(name: str, cell: dict[str, Any]) -> None:
     """Print the table of one network."""
     from statistics import median
 
-    from whole_answer_peers import ACCURACY
+    from whole_answer_accuracy import ACCURACY
 
     said = cell["reference"]
     print(f"\n{name}: n = {cell['n']}; trace {said['trace']:.4g} ± {said['trace_stderr']:.2g}, ", end="")
@@ -220,7 +233,7 @@ def main() -> None:
     options = parser.parse_args()
     set_threads(1)
     from product_peers import versions
-    from whole_answer_peers import ACCURACY
+    from whole_answer_accuracy import ACCURACY
 
     cells = {}
     for name in ["mlp"] if options.quick else options.models.split(","):

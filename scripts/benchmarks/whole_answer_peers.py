@@ -1,140 +1,22 @@
 """The whole answer about a Hessian by other libraries, for `whole_answer`. Nothing to run.
 
-PyHessian runs as it comes. For hessian-eigenthings and curvlinops the fewest products that reach the accuracy are found
-beforehand, with exact products, so that a wrong product does not count against their algorithms. They may take what is
-cheapest: a call for each quantity, or the end values, or all, from the nodes of the quadrature.
+PyHessian runs as it comes. For hessian-eigenthings and curvlinops the calls and their settings are found beforehand by
+`whole_answer_accuracy`.
 """
 
 import contextlib
 import io
-import itertools
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from product_peers import math_attention, single_input, trainable
-from scipy.linalg import eigh_tridiagonal
-from scipy.stats import wasserstein_distance
+from whole_answer_accuracy import STEPS, Answer, Calls, KrylovRuns, from_nodes
 
-#: Relative, but for the density: Wasserstein-1 distance over the width of the spectrum.
-ACCURACY = {"top": 1e-4, "smallest": 1e-2, "trace": 1e-2, "density": 2e-3}
-SEEDS = 3
-PRODUCTS = (20, 30, 40, 60, 80, 100, 130, 160, 200, 260, 340, 440, 600)
-STEPS = (15, 20, 25, 30, 40, 50, 60, 80, 100, 120)
-PROBES = (1, 2, 3, 5, 8, 12)
+#: Of the eigenvalues by ARPACK, in ascending order of products.
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-
-
-@dataclass(eq=False)
-class Answer:
-    """Five top eigenvalues, the smallest, the trace, a density as nodes and weights (None: not asked), and the cost."""
-
-    top: Any = None
-    smallest: float | None = None
-    trace: float | None = None
-    nodes: Any = None
-    weights: Any = None
-    products: int = 0
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    def errors(self, truth: "Answer") -> dict[str, float]:
-        """Return the errors in the units of the accuracy."""
-        errors = {}
-        if self.top is not None:
-            found = np.sort(np.asarray(self.top, dtype=float))[::-1]
-            five = len(found) >= 5 and np.all(np.isfinite(found[:5]))
-            errors["top"] = float(np.max(np.abs(found[:5] / truth.top - 1.0))) if five else 1.0
-        if self.smallest is not None:
-            errors["smallest"] = abs(float(self.smallest) / truth.smallest - 1.0)
-        if self.trace is not None:
-            errors["trace"] = abs(float(self.trace) / truth.trace - 1.0)
-        if self.nodes is not None:
-            distance = wasserstein_distance(self.nodes, truth.nodes, self.weights, truth.weights)
-            errors["density"] = float(distance) / float(truth.top[0] - truth.smallest)
-        return errors
-
-
-def from_nodes(values: Any, weights: Any, *, n: int, products: int) -> Answer:
-    """Read everything from the nodes of several Lanczos runs, (probe, node); NaN where a run has fewer."""
-    finite = np.isfinite(values)
-    ordered = -np.sort(-np.where(finite, values, -np.inf), axis=1)
-    top = ordered[:, :5].max(axis=0)  # Ritz values lie inside the spectrum, so that of each rank the largest is best
-    trace = n * float(np.sum(values[finite] * weights[finite])) / len(values)
-    return Answer(top, float(values[finite].min()), trace, values[finite], weights[finite], products)
-
-
-def tuned(
-    answer: Callable[..., Answer], settings: list[dict[str, Any]], truth: Answer, keys: tuple[str, ...]
-) -> dict[str, Any] | None:
-    """Return the first settings that reach the accuracy in rms over the seeds, with their products; None if none do."""
-    for setting in settings:
-        squares = dict.fromkeys(keys, 0.0)
-        for seed in range(SEEDS):
-            found = answer(seed, **setting)
-            errors = found.errors(truth)
-            squares = {key: squares[key] + errors[key] ** 2 / SEEDS for key in keys}
-            if any(math.sqrt(squares[key]) > ACCURACY[key] for key in keys):
-                break
-        else:
-            return {**setting, "products": found.products}
-    return None
-
-
-def quadratures() -> list[dict[str, Any]]:
-    """Return all numbers of probes and steps, in ascending order of products."""
-    pairs = sorted(itertools.product(PROBES, STEPS), key=lambda pair: pair[0] * pair[1])
-    return [{"num_probes": p, "num_steps": s} for p, s in pairs]
-
-
-class KrylovRuns:
-    """Lanczos runs of exact products, kept at their full length so that every shorter one is read off.
-
-    With full reorthogonalization, as in hessian-eigenthings, or with none, as in curvlinops. Equal methods find equal
-    numbers in every library, up to the random vectors, so that one set of runs serves to tune them all.
-    """
-
-    def __init__(self, operator: Any, *, reorthogonalize: bool) -> None:
-        self.operator, self.reorthogonalize = operator, reorthogonalize
-        self._found: dict[int, tuple[Any, Any]] = {}
-
-    def answer(self, seed: int, *, num_probes: int, num_steps: int) -> Answer:
-        """Return what the nodes of so many runs of so many steps say."""
-        values, weights = np.empty((num_probes, num_steps)), np.empty((num_probes, num_steps))
-        for probe in range(num_probes):
-            alpha, beta = self._run(1000 * seed + probe)
-            values[probe], vectors = eigh_tridiagonal(alpha[:num_steps], beta[: num_steps - 1])
-            weights[probe] = vectors[0] ** 2
-        return from_nodes(values, weights, n=self.operator.shape[0], products=num_probes * num_steps)
-
-    def end(self, seed: int, *, num: int) -> Answer:
-        """Return the extreme Ritz values of one run."""
-        return self.answer(seed + 500, num_probes=1, num_steps=num)
-
-    def _run(self, seed: int) -> tuple[Any, Any]:
-        if seed in self._found:
-            return self._found[seed]
-        num, n = max(STEPS), self.operator.shape[0]
-        v = torch.randn(n, generator=torch.Generator().manual_seed(seed))
-        basis = torch.zeros(num + 1, n)
-        basis[0] = v / v.norm()
-        alpha, beta = np.zeros(num), np.zeros(num)
-        for step in range(num):
-            w = self.operator @ basis[step]
-            if step:
-                w = w - beta[step - 1] * basis[step - 1]
-            alpha[step] = float(w @ basis[step])
-            w = w - alpha[step] * basis[step]
-            if self.reorthogonalize:
-                for _ in range(2):
-                    w = w - basis[: step + 1].T @ (basis[: step + 1] @ w)
-            beta[step] = float(w.norm())
-            basis[step + 1] = w / beta[step]
-        self._found[seed] = alpha, beta
-        return alpha, beta
 
 
 def pyhessian(task: Any) -> Callable[[int], Answer]:
@@ -179,84 +61,6 @@ def _symmetric_eig() -> Iterator[None]:
 
     with mock.patch.object(torch, "eig", eig, create=True):
         yield
-
-
-@dataclass(eq=False, kw_only=True)
-class Calls:
-    """Ways of one library to the parts of the answer, each ``f(operator, seed, **setting) -> Answer``.
-
-    Attributes
-    ----------
-    top, smallest, nodes : callable
-        End values, and nodes of a quadrature.
-    traces : dict of callable
-        By name.
-    exact : object
-        Exact products, as an operator of this library.
-    tune_top, tune_smallest : callable
-        ``f(seed, **setting)``: the same as ``top`` and ``smallest``, or cheaper and equivalent.
-    ends : list of dict
-        Settings of the end values, in ascending order of products.
-    """
-
-    top: Callable[..., Answer]
-    smallest: Callable[..., Answer]
-    nodes: Callable[..., Answer]
-    traces: dict[str, Callable[..., Answer]]
-    exact: Any
-    tune_top: Callable[..., Answer]
-    tune_smallest: Callable[..., Answer]
-    ends: list[dict[str, Any]]
-
-    def plan(self, runs: KrylovRuns, truth: Answer) -> list[tuple[str, dict[str, Any]]]:
-        """Return the calls, and their settings, that reach the accuracy with the fewest products.
-
-        Raises
-        ------
-        RuntimeError
-            Some part is not reached within the largest settings.
-        """
-
-        def find(call: Callable[..., Answer], settings: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
-            return tuned(call, settings, truth, keys) or {"products": math.inf}
-
-        counts = [{"num": num} for num in PRODUCTS]
-        traces = [
-            (f"trace, {name}", find(lambda seed, call=call, **s: call(self.exact, seed, **s), counts, "trace"))
-            for name, call in self.traces.items()
-        ]
-        trace = min(traces, key=lambda pair: pair[1]["products"])
-        top = ("top", find(self.tune_top, self.ends, "top"))
-        smallest = ("smallest", find(self.tune_smallest, self.ends, "smallest"))
-        nodes = [
-            ("nodes", find(runs.answer, quadratures(), *keys))
-            for keys in (
-                ("top", "smallest", "trace", "density"),
-                ("top", "smallest", "density"),
-                ("smallest", "density"),
-                ("density",),
-            )
-        ]
-        plans = [[nodes[0]], [nodes[1], trace], [nodes[2], trace, top], [nodes[3], trace, top, smallest]]
-        best = min(plans, key=lambda plan: sum(setting["products"] for _, setting in plan))
-        if any(setting["products"] == math.inf for _, setting in best):
-            unreached = [name for name, setting in plans[-1] if setting["products"] == math.inf]
-            raise RuntimeError(f"the accuracy is not reached within the largest settings: {', '.join(unreached)}")
-        return best
-
-    def run(self, operator: Any, seed: int, plan: list[tuple[str, dict[str, Any]]]) -> Answer:
-        """Make the calls of a plan; later ones replace what earlier ones said."""
-        total = Answer()
-        calls = {"nodes": self.nodes, "top": self.top, "smallest": self.smallest}
-        calls |= {f"trace, {name}": call for name, call in self.traces.items()}
-        for name, setting in plan:
-            found = calls[name](operator, seed, **{k: v for k, v in setting.items() if k != "products"})
-            for part in ("top", "smallest", "trace", "nodes", "weights"):
-                value = getattr(found, part)
-                if value is not None:
-                    setattr(total, part, value)
-            total.products += found.products
-        return total
 
 
 def eigenthings(task: Any, exact: Any, runs: KrylovRuns) -> tuple[Calls, Any]:

@@ -190,7 +190,7 @@ def test_restriction_to_some_parameters(name):
     assert part.shape == (56, 56)
     assert relative_error(part @ torch.eye(56, dtype=torch.float64), reference(name)[where, where]) <= ACCURACY
     assert operator.shape == (SIZE, SIZE)
-    with pytest.raises(TaskError, match="'?nonsense'?"):
+    with pytest.raises(TaskError, match="nonsense"):
         operator.restricted(["nonsense"])
 
 
@@ -198,7 +198,9 @@ def test_products_in_another_precision():
     """A copy in another precision follows the model."""
     model = mlp(nn.Tanh).float()
     for dtype, source in ((torch.float64, model), (torch.float32, mlp(nn.Tanh).bfloat16())):
-        operator = MATRICES["hessian"](source, LOSS, cut(INPUTS.to(next(source.parameters()).dtype), TARGET), dtype=dtype)
+        operator = MATRICES["hessian"](
+            source, LOSS, cut(INPUTS.to(next(source.parameters()).dtype), TARGET), dtype=dtype
+        )
         assert operator.dtype == dtype
         assert "on a copy of a model" in operator.remarks[0]
         vector = normal(SIZE, dtype=dtype)

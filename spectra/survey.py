@@ -1,0 +1,334 @@
+"""One run feeds all: extreme eigenvalues, spectral measure, trace and condition numbers from the same products."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from spectra.arrays import eps, finite_number
+from spectra.block_run import BlockRun, ComplementTrace
+from spectra.certificates import as_level
+from spectra.errors import ArgumentError
+from spectra.operators import as_operator
+from spectra.protocols import Array, Progress, SupportsMatmul
+from spectra.start_vectors import as_count, as_seed
+from spectra.survey_extremes import Extremes, extremes
+from spectra.survey_tree import measure_of, survey_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["SurveyInterrupted", "survey"]
+
+_FIRST_SAMPLES = 12
+_MOST_SAMPLES = 16
+_STEPS_BACK = 4
+
+
+class SurveyInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a survey; ``survey`` is what the products so far say, or None if they say nothing."""
+
+    def __init__(self, survey: "xr.DataTree | None") -> None:
+        super().__init__("survey interrupted")
+        self.survey = survey
+
+
+def survey(
+    A: SupportsMatmul | Array,
+    *,
+    num_extremal: int = 5,
+    tolerance: float = 1e-4,
+    trace_rtol: float = 0.01,
+    num_probes: int = 3,
+    num_steps: int = 20,
+    max_matvecs: int | None = None,
+    positive_semidefinite: bool = False,
+    keep_vectors: bool = False,
+    level: float = 0.95,
+    rng: int | np.random.Generator = 0,
+    max_basis_bytes: int = 2**32,
+    progress: Progress | None = None,
+) -> "xr.DataTree":
+    r"""Measure extreme eigenvalues, spectral measure, trace and condition numbers of a symmetric operator in one run.
+
+    Block Lanczos from ``num_probes`` random vectors, all vectors kept. Each start vector alone gives the tridiagonal
+    matrix, hence the nodes and weights, of `spectra.slq`; the Ritz pairs of the whole block space give the ends of the
+    spectrum; and the trace is known on that space V and sampled outside of it,
+
+    .. math:: \operatorname{tr} A = \operatorname{tr} V'AV + (n - k)\, \mathrm{E}\, g'Ag,
+
+    with g uniform on the unit sphere of the complement, one product each (Hutch++ with the Krylov space as its sketch).
+    The run goes on until all of it is as accurate as asked for, or the budget is spent.
+
+    Parameters
+    ----------
+    A : Operator or anything `as_operator` accepts, shape (n, n)
+        Real symmetric.
+    num_extremal : int
+        Eigenvalues wanted at each end.
+    tolerance : float
+        Their error bounds, relative to the norm.
+    trace_rtol : float
+        Standard error of the trace, relative to the nuclear norm (the sum of ``|eigenvalue|``, which is the trace of a
+        semidefinite operator and larger than ``|trace|`` of an indefinite one, where positive and negative
+        eigenvalues cancel). The nuclear norm is estimated from the spectral measure.
+    num_probes : int
+        Start vectors. Three are the fewest for which the spread over them says something; a multiple eigenvalue is
+        seen at most so often.
+    num_steps : int
+        Steps at least, for the density; at most as many as the space has.
+    max_matvecs : int, optional
+        Products at most, never exceeded; by default twice what ``num_probes num_steps`` takes, and 80.
+    positive_semidefinite : bool
+        Declares that A has no negative eigenvalue.
+    keep_vectors : bool
+        Whether to bring the eigenvectors to the host.
+    level : float
+        Nominal coverage of intervals, in (0, 1).
+    rng : int or numpy.random.Generator
+        Seed.
+    max_basis_bytes : int
+        Memory for vectors on the device of the operator, about one per product; 4 GiB by default. The run ends where it
+        is full.
+    progress : callable, optional
+        Called with ``(products done, max_matvecs)``.
+
+    Returns
+    -------
+    xarray.DataTree
+        NumPy float64 on the host; `spectra.save` and `spectra.load` keep it.
+
+        * The root: ``value``, ``stderr``, ``low``, ``high`` (NaN where none can be given), ``status`` and ``covers``
+          along ``quantity``: "trace", "squared_frobenius_norm", "nuclear_norm", "negative_mass" (share of eigenvalues),
+          "smallest_eigenvalue" and "largest_eigenvalue" (intervals that hold them with probability ``level``),
+          "condition_number" and "pseudo_condition_number" (that over eigenvalues above 1e-4 of the norm).
+        * ``measure``: the spectral measure, equal to that of ``slq(A, num_probes=..., num_steps=..., rng=...)`` for
+          the steps done. `spectra.density`, `spectra.cdf`, `spectra.moment`, `spectra.expectation`,
+          `spectra.eigenvalue_count` take it.
+        * ``eigenpairs``: as of `spectra.eigenpairs`, largest first, then the smallest. ``residual`` and
+          ``error_bound`` come from the recurrence, no product is spent on them.
+
+        Attributes of the root: ``schema``, ``schema_version``, ``operator``, ``dimension``, ``num_matvecs``,
+        ``num_steps``, ``num_samples`` (of the trace), ``seed``, ``level``, ``tolerance``, ``trace_rtol``,
+        ``extremes_reached`` and ``trace_reached`` (1 or 0), ``ended`` ("targets reached", "budget", "memory",
+        "interrupted"), ``dtype``, and the provenance.
+
+    Raises
+    ------
+    NotSymmetricError, NonDeterministicError, NonFiniteError
+        As for `spectra.slq`.
+    ArgumentError
+        For a wrong call, before any product; or if a Ritz value proves that A is not positive semidefinite.
+    SurveyInterrupted
+        On Ctrl-C; it carries the survey so far.
+
+    Notes
+    -----
+    Costs ``num_probes`` products a step, one for each sample of the trace, and one for the check of determinism; the
+    last steps are those that are still missing, whichever of steps and samples lowers the error of the trace more per
+    product. Holds as many vectors as products were made, and ``num_probes`` more.
+
+    An error bound says that *an* eigenvalue is that close. Eigenvalues that occur more often than ``num_probes`` times
+    are listed ``num_probes`` times (``multiplicity_resolved`` is False).
+
+    At equal cost, one run of slq gives the trace of a trained network to 10 %, this one to 0.6 %; the probes are few,
+    the samples many. See ``scripts/benchmarks/whole_answer_accuracy.py``.
+
+    Source: Golub and Underwood (1977) for block Lanczos; Meyer, Musco, Musco and Woodruff (2021) and Chen and Hallman
+    (2023) for the trace. That the Krylov space may grow after the samples were multiplied is a construction of this
+    project, see `spectra.block_run.BlockRun`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import spectra
+    >>> eigenvalues = np.concatenate([np.linspace(-0.1, 1.0, 590), np.arange(2.0, 12.0)])
+    >>> answer = survey(np.diag(eigenvalues))
+    >>> answer["eigenpairs"]["eigenvalue"].values[:3].round(4).tolist()
+    [11.0, 10.0, 9.0]
+    >>> trace = answer.to_dataset().sel(quantity="trace")
+    >>> bool(trace["low"] <= np.sum(eigenvalues) <= trace["high"])
+    True
+    >>> round(spectra.moment(answer["measure"].to_dataset(), 0).value, 12)
+    1.0
+    """
+    operator = as_operator(A)
+    n = operator.shape[0]
+    num_probes = min(as_count(num_probes, name="num_probes"), n)
+    num_steps = as_count(num_steps, name="num_steps")
+    for name, value in (("tolerance", tolerance), ("trace_rtol", trace_rtol)):
+        if not finite_number(value, name=name) > 0.0:
+            raise ArgumentError(f"{name} must be positive, got {value!r}")
+    budget = max(80, 2 * num_probes * num_steps)
+    if max_matvecs is not None:
+        budget = as_count(max_matvecs, name="max_matvecs")
+    least = num_probes + 1
+    if budget < least:
+        raise ArgumentError(
+            f"max_matvecs must allow one step of {num_probes} probes and a repetition, {least} products; got {budget}"
+        )
+    run = BlockRun(
+        operator,
+        num_starts=num_probes,
+        seed=as_seed(rng),
+        max_basis_bytes=as_count(max_basis_bytes, name="max_basis_bytes"),
+    )
+    found = _Survey(
+        run,
+        num=as_count(num_extremal, name="num_extremal"),
+        tolerance=float(tolerance),
+        trace_rtol=float(trace_rtol),
+        num_steps=num_steps,
+        budget=budget,
+        definite=bool(positive_semidefinite),
+        level=as_level(level),
+        progress=progress,
+    )
+    try:
+        ended = found.work()
+    except KeyboardInterrupt as interrupt:
+        so_far = found.tree("interrupted", keep_vectors=keep_vectors) if run.is_consistent else None
+        raise SurveyInterrupted(so_far) from interrupt
+    return found.tree(ended, keep_vectors=keep_vectors)
+
+
+@final
+class _Survey:
+    """Decides where the next products go."""
+
+    def __init__(
+        self,
+        run: BlockRun,
+        *,
+        num: int,
+        tolerance: float,
+        trace_rtol: float,
+        num_steps: int,
+        budget: int,
+        definite: bool,
+        level: float,
+        progress: Progress | None,
+    ) -> None:
+        self.run, self.num, self.tolerance, self.trace_rtol = run, num, tolerance, trace_rtol
+        self.num_steps, self.budget, self.definite, self.level = num_steps, budget, definite, level
+        self.progress = progress
+        self.eps = eps(run.operator.like)
+
+    @property
+    def left(self) -> int:
+        """Products that may still be made."""
+        return self.budget - self.run.products.num_matvecs
+
+    def work(self) -> str:
+        """Spend products until everything is as good as asked for; return why it ended."""
+        run = self.run
+        # The first samples are paid for whatever the steps find, so that there is a trace at all.
+        samples = min(_FIRST_SAMPLES, max(0, (self.budget - 1 - run.num_starts) // 3))
+        while run.num_steps < self.num_steps and self._can_step(reserve=samples):
+            self._do(run.step)
+        while True:
+            pairs, trace = self.extremes(), run.trace()
+            excess = self.excess(trace)
+            if not run.is_complete and run.num_samples < samples and excess > 0.0:
+                if not self._sample(samples - run.num_samples):
+                    return self._limit()
+                continue
+            if pairs.num_missing and run.is_exhausted and self.left > 0 and run.room > 0:
+                run.start_anew(min(pairs.num_missing, self.left, run.room))
+                self._do(run.step)
+            elif not pairs.is_settled and self._can_step(reserve=self._reserve(excess)):
+                self._do(run.step)
+            elif excess > 1.0:
+                if self._steps_pay(trace) and self._can_step():
+                    self._do(run.step)
+                elif not self._sample(int(np.clip(np.ceil(run.num_samples * (excess**2 - 1.0)), 2, _MOST_SAMPLES))):
+                    return self._limit()
+            elif pairs.is_settled:
+                return "targets reached"
+            else:
+                return self._limit()
+
+    def extremes(self) -> Extremes:
+        """Return both ends as they are known."""
+        return extremes(
+            self.run, num=self.num, tolerance=self.tolerance, positive_semidefinite=self.definite, eps=self.eps
+        )
+
+    def excess(self, trace: ComplementTrace) -> float:
+        """Return by which factor the standard error of the trace exceeds what was asked for."""
+        if self.run.is_complete:
+            return 0.0
+        if self.run.num_samples < 2:
+            return np.inf
+        scale = self.run.products.scaled(self._nuclear_norm())
+        target = self.trace_rtol * max(float(scale), abs(trace.value)) + trace.rounding
+        return trace.stderr / target if trace.stderr > 0.0 else 0.0
+
+    def tree(self, ended: str, *, keep_vectors: bool) -> "xr.DataTree":
+        """Return the answer."""
+        pairs, trace = self.extremes(), self.run.trace()
+        reached = self.excess(trace) <= 1.0
+        return survey_tree(
+            self.run,
+            pairs,
+            trace,
+            keep_vectors=keep_vectors,
+            positive_semidefinite=self.definite,
+            level=self.level,
+            attrs={
+                "tolerance": self.tolerance,
+                "trace_rtol": self.trace_rtol,
+                "max_matvecs": self.budget,
+                "extremes_reached": int(pairs.is_settled),
+                "trace_reached": int(reached),
+                "ended": ended,
+            },
+        )
+
+    def _nuclear_norm(self) -> float:
+        measure = measure_of(self.run)
+        from spectra.integrals import integrate
+
+        return self.run.operator.shape[0] * integrate(measure, np.abs).value
+
+    def _reserve(self, excess: float) -> int:
+        """Return how many products the trace will need, at the present spread."""
+        if not np.isfinite(excess):
+            return 0
+        return max(0, int(np.ceil(self.run.num_samples * (excess**2 - 1.0))))
+
+    def _steps_pay(self, trace: ComplementTrace) -> bool:
+        """Whether steps lower the standard error of the trace more per product than samples do.
+
+        ``d log(stderr)`` per product: ``1 / (2 r)`` for the (r + 1)st sample; for steps what the last ones achieved,
+        seen with the same samples.
+        """
+        run = self.run
+        back = min(_STEPS_BACK, run.num_steps - 1) * run.num_starts
+        if back <= 0 or not 0.0 < trace.deviation < np.inf:
+            return False
+        before = run.trace(num_rows=run.num_rows - back)
+        return np.log(before.deviation / trace.deviation) / back > 0.5 / run.num_samples
+
+    def _can_step(self, *, reserve: int = 0) -> bool:
+        first = int(self.run.num_steps == 0)  # with its repetition
+        return self.run.can_step and self.left - reserve >= self.run.step_cost + first
+
+    def _sample(self, num: int) -> bool:
+        """Draw samples, as many as the budget and the memory allow; return whether there were any."""
+        num = min(num, self.left, self.run.room)
+        if num < 1:
+            return False
+        self._do(lambda: self.run.sample(num))
+        return True
+
+    def _do(self, action: Callable[[], Any]) -> None:
+        action()
+        if self.progress is not None:
+            self.progress(self.run.products.num_matvecs, self.budget)
+
+    def _limit(self) -> str:
+        """Return what stands in the way of more."""
+        if self.left < max(1, self.run.step_cost):
+            return "budget"
+        return "memory" if self.run.room < max(1, self.run.step_cost) else "budget"

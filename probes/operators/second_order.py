@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from probes.operators.pieces import Piece, columns_of, joined, rows_of
+from probes.operators.rewriting import rewritten
 
 __all__ = ["DIFFERENCE_STEP", "SECOND_ORDER", "Quadratic"]
 
@@ -45,6 +46,7 @@ def kept_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model (Pearlmutter 1994): one gradient with graph, one pass for each column."""
     loss, used, curved = _gradients(piece)
 
+    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
@@ -67,6 +69,7 @@ def kept_graph(piece: Piece) -> Quadratic:
 def rebuilt_graph(piece: Piece) -> Quadratic:
     """Double backward with a fresh graph for each column, freed as it is used: least memory, about twice the time."""
 
+    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         rows = rows_of(columns, piece.tensors)
         products = []
@@ -87,6 +90,7 @@ def batched_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model, one pass for the whole block (``is_grads_batched``)."""
     loss, used, curved = _gradients(piece)
 
+    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
@@ -157,6 +161,7 @@ def differences(piece: Piece) -> Quadratic:
     return Quadratic(twin.evaluate("loss").detach().to(piece.tensors[0]), multiply)
 
 
+@rewritten(for_double_backward=True)
 def _gradients(piece: Piece) -> tuple[Tensor, list[bool], dict[int, Tensor]]:
     """Return the loss, which parameters it depends on, and by position the gradients that are not constant."""
     loss = piece.evaluate("loss")

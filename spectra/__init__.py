@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from spectra.start_vectors import start_vectors
     from spectra.stochastic_trace import trace
     from spectra.storage import load, save
+    from spectra.survey import SurveyInterrupted, survey
     from spectra.tridiagonal import Tridiagonal
 
 __version__ = "0.1.0"
@@ -161,6 +162,10 @@ _HOME = {
         "load",
         "save",
     ),
+    "survey": (
+        "SurveyInterrupted",
+        "survey",
+    ),
     "tridiagonal": ("Tridiagonal",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -185,6 +190,7 @@ __all__ = [
     "ShapeError",
     "SpectraError",
     "SpectralBounds",
+    "SurveyInterrupted",
     "TaskError",
     "Tridiagonal",
     "as_operator",
@@ -224,6 +230,7 @@ __all__ = [
     "spectral_bounds",
     "spectral_gaps",
     "start_vectors",
+    "survey",
     "testing",
     "to_library",
     "trace",

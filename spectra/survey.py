@@ -37,6 +37,7 @@ def survey(
     A: SupportsMatmul | Array,
     *,
     num_extremal: int = 5,
+    num_smallest: int = 1,
     tolerance: float = 1e-4,
     trace_rtol: float = 0.01,
     num_probes: int = 3,
@@ -65,7 +66,10 @@ def survey(
     A : Operator or anything `as_operator` accepts, shape (n, n)
         Real symmetric.
     num_extremal : int
-        Eigenvalues wanted at each end.
+        Eigenvalues listed at each end. The run goes on until all of the largest are within the tolerance.
+    num_smallest : int
+        How many of the smallest it goes on for, at most ``num_extremal``; the small end of a trained network's Hessian
+        is denser, and five in place of one took a third more products.
     tolerance : float
         Their error bounds, relative to the norm.
     trace_rtol : float
@@ -78,7 +82,7 @@ def survey(
     num_steps : int
         Steps at least, for the density; at most as many as the space has.
     max_matvecs : int, optional
-        Products at most, never exceeded; by default twice what ``num_probes num_steps`` takes, and 80.
+        Products at most, never exceeded; by default ``2 num_probes num_steps``, and at least 80.
     positive_semidefinite : bool
         Declares that A has no negative eigenvalue.
     keep_vectors : bool
@@ -98,7 +102,7 @@ def survey(
     xarray.DataTree
         NumPy float64 on the host; `spectra.save` and `spectra.load` keep it.
 
-        * The root: ``value``, ``stderr``, ``low``, ``high`` (NaN where none can be given), ``status`` and ``covers``
+        * ``quantities``: ``value``, ``stderr``, ``low``, ``high`` (NaN where none can be given), ``status`` and ``covers``
           along ``quantity``: "trace", "squared_frobenius_norm", "nuclear_norm", "negative_mass" (share of eigenvalues),
           "smallest_eigenvalue" and "largest_eigenvalue" (intervals that hold them with probability ``level``),
           "condition_number" and "pseudo_condition_number" (that over eigenvalues above 1e-4 of the norm).
@@ -109,9 +113,9 @@ def survey(
           ``error_bound`` come from the recurrence, no product is spent on them.
 
         Attributes of the root: ``schema``, ``schema_version``, ``operator``, ``dimension``, ``num_matvecs``,
-        ``num_steps``, ``num_samples`` (of the trace), ``seed``, ``level``, ``tolerance``, ``trace_rtol``,
-        ``extremes_reached`` and ``trace_reached`` (1 or 0), ``ended`` ("targets reached", "budget", "memory",
-        "interrupted"), ``dtype``, and the provenance.
+        ``num_probes``, ``num_steps``, ``num_samples`` (of the trace), ``seed``, ``level``, ``tolerance``,
+        ``trace_rtol``, ``max_matvecs``, ``extremes_reached`` (of what the run goes on for) and ``trace_reached`` (1 or
+        0), ``ended`` ("targets reached", "budget", "memory", "interrupted"), ``dtype``, and the provenance.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def survey(
     are listed ``num_probes`` times (``multiplicity_resolved`` is False).
 
     At equal cost, one run of slq gives the trace of a trained network to 10 %, this one to 0.6 %; the probes are few,
-    the samples many. See ``scripts/benchmarks/whole_answer_accuracy.py``.
+    the samples many. See ``scripts/benchmarks/survey_accuracy.py``.
 
     Source: Golub and Underwood (1977) for block Lanczos; Meyer, Musco, Musco and Woodruff (2021) and Chen and Hallman
     (2023) for the trace. That the Krylov space may grow after the samples were multiplied is a construction of this
@@ -146,7 +150,7 @@ def survey(
     >>> answer = survey(np.diag(eigenvalues))
     >>> answer["eigenpairs"]["eigenvalue"].values[:3].round(4).tolist()
     [11.0, 10.0, 9.0]
-    >>> trace = answer.to_dataset().sel(quantity="trace")
+    >>> trace = answer["quantities"].to_dataset().sel(quantity="trace")
     >>> bool(trace["low"] <= np.sum(eigenvalues) <= trace["high"])
     True
     >>> round(spectra.moment(answer["measure"].to_dataset(), 0).value, 12)
@@ -156,6 +160,10 @@ def survey(
     n = operator.shape[0]
     num_probes = min(as_count(num_probes, name="num_probes"), n)
     num_steps = as_count(num_steps, name="num_steps")
+    num_extremal = as_count(num_extremal, name="num_extremal")
+    num_smallest = as_count(num_smallest, name="num_smallest", least=0)
+    if num_smallest > num_extremal:
+        raise ArgumentError(f"num_smallest must be at most num_extremal = {num_extremal}, got {num_smallest}")
     for name, value in (("tolerance", tolerance), ("trace_rtol", trace_rtol)):
         if not finite_number(value, name=name) > 0.0:
             raise ArgumentError(f"{name} must be positive, got {value!r}")
@@ -175,7 +183,8 @@ def survey(
     )
     found = _Survey(
         run,
-        num=as_count(num_extremal, name="num_extremal"),
+        num=num_extremal,
+        num_smallest=num_smallest,
         tolerance=float(tolerance),
         trace_rtol=float(trace_rtol),
         num_steps=num_steps,
@@ -201,6 +210,7 @@ class _Survey:
         run: BlockRun,
         *,
         num: int,
+        num_smallest: int,
         tolerance: float,
         trace_rtol: float,
         num_steps: int,
@@ -209,7 +219,8 @@ class _Survey:
         level: float,
         progress: Progress | None,
     ) -> None:
-        self.run, self.num, self.tolerance, self.trace_rtol = run, num, tolerance, trace_rtol
+        self.run, self.num, self.num_smallest = run, num, num_smallest
+        self.tolerance, self.trace_rtol = tolerance, trace_rtol
         self.num_steps, self.budget, self.definite, self.level = num_steps, budget, definite, level
         self.progress = progress
         self.eps = eps(run.operator.like)
@@ -223,7 +234,8 @@ class _Survey:
         """Spend products until everything is as good as asked for; return why it ended."""
         run = self.run
         # The first samples are paid for whatever the steps find, so that there is a trace at all.
-        samples = min(_FIRST_SAMPLES, max(0, (self.budget - 1 - run.num_starts) // 3))
+        spare = self.budget - 1 - run.num_starts
+        samples = min(_FIRST_SAMPLES, spare, max(2, spare // 3))
         while run.num_steps < self.num_steps and self._can_step(reserve=samples):
             self._do(run.step)
         while True:
@@ -241,9 +253,9 @@ class _Survey:
             elif excess > 1.0:
                 if self._steps_pay(trace) and self._can_step():
                     self._do(run.step)
-                elif not self._sample(int(np.clip(np.ceil(run.num_samples * (excess**2 - 1.0)), 2, _MOST_SAMPLES))):
+                elif not self._sample(min(max(2, self._reserve(excess)), _MOST_SAMPLES)):
                     return self._limit()
-            elif pairs.is_settled:
+            elif pairs.is_settled and (run.num_steps >= self.num_steps or run.is_exhausted):
                 return "targets reached"
             else:
                 return self._limit()
@@ -251,7 +263,12 @@ class _Survey:
     def extremes(self) -> Extremes:
         """Return both ends as they are known."""
         return extremes(
-            self.run, num=self.num, tolerance=self.tolerance, positive_semidefinite=self.definite, eps=self.eps
+            self.run,
+            num=self.num,
+            num_smallest=self.num_smallest,
+            tolerance=self.tolerance,
+            positive_semidefinite=self.definite,
+            eps=self.eps,
         )
 
     def excess(self, trace: ComplementTrace) -> float:

@@ -39,6 +39,8 @@ class Extremes:
         Relative to the norm.
     num_missing : int
         Pairs that were asked for, exist, and have not been seen.
+    num_smallest : int
+        How many of the smallest are asked to be within the tolerance.
     """
 
     pairs: RitzPairs
@@ -48,6 +50,7 @@ class Extremes:
     norm: float
     tolerance: float
     num_missing: int
+    num_smallest: int
 
     @property
     def converged(self) -> np.ndarray:
@@ -56,11 +59,14 @@ class Extremes:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all of them are, and none is missing."""
-        return self.num_missing == 0 and bool(np.all(self.converged))
+        """Whether all of those asked for are, and none is missing."""
+        num_largest = self.end.count("largest")
+        return self.num_missing == 0 and bool(np.all(self.converged[: num_largest + self.num_smallest]))
 
 
-def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite: bool, eps: float) -> Extremes:
+def extremes(
+    run: BlockRun, *, num: int, num_smallest: int, tolerance: float, positive_semidefinite: bool, eps: float
+) -> Extremes:
     r"""Return the outermost Ritz pairs with bounds of their errors; no products.
 
     An eigenvalue lies within the residual of a Ritz value, and within ``residual**2 / gap`` where the other Ritz values
@@ -70,8 +76,8 @@ def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite
     Parameters
     ----------
     run : BlockRun
-    num : int
-        Pairs at each end.
+    num, num_smallest : int
+        Pairs at each end, and how many of the smallest must be within the tolerance.
     tolerance : float
         Relative to the norm; at least 128 eps, half of which is allowed for rounding.
     positive_semidefinite : bool
@@ -84,7 +90,7 @@ def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite
     >>> run = BlockRun(as_operator(np.diag(np.arange(1.0, 7.0))), num_starts=2, seed=0)
     >>> for _ in range(3):
     ...     run.step()
-    >>> found = extremes(run, num=1, tolerance=1e-6, positive_semidefinite=True, eps=2.0**-52)
+    >>> found = extremes(run, num=1, num_smallest=1, tolerance=1e-6, positive_semidefinite=True, eps=2.0**-52)
     >>> found.pairs.values[found.index].round(9).tolist(), found.is_settled
     ([6.0, 1.0], True)
     """
@@ -107,6 +113,7 @@ def extremes(run: BlockRun, *, num: int, tolerance: float, positive_semidefinite
         norm=norm,
         tolerance=tolerance,
         num_missing=max(0, wanted - len(pairs.values)),
+        num_smallest=num_smallest,
     )
 
 

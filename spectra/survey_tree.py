@@ -1,4 +1,4 @@
-"""The answer of a survey as a tree: numbers with intervals at the root, the measure and the eigenpairs below."""
+"""The answer of a survey as a tree: numbers with intervals, the spectral measure, and the eigenpairs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -127,9 +127,8 @@ def survey_tree(
         for i, name in enumerate(("value", "stderr", "low", "high", "status", "covers"))
     }
     common = {"num_matvecs": products.num_matvecs, "seed": run.seed}
+    numbers = xr.Dataset(content, coords={"quantity": list(rows)})
     root = xr.Dataset(
-        content,
-        coords={"quantity": list(rows)},
         attrs=provenance(
             schema=SURVEY_SCHEMA,
             schema_version=SURVEY_SCHEMA_VERSION,
@@ -147,7 +146,7 @@ def survey_tree(
         ),
     )
     found = extremes_dataset(run, pairs, keep_vectors=keep_vectors, attrs=common)
-    return xr.DataTree.from_dict({"/": root, "/measure": measure, "/eigenpairs": found})
+    return xr.DataTree.from_dict({"/": root, "/quantities": numbers, "/measure": measure, "/eigenpairs": found})
 
 
 _Row = tuple[float, float, float, float, str, str]

@@ -285,10 +285,16 @@ class CurvatureOperator(ABC):
         return self.workload.share(index)
 
     def _total(self, columns: Tensor) -> Tensor:
-        result = torch.zeros_like(columns)
+        result: Tensor | None = None
         for index, batch in self.workload.counted():
-            result += self.share(index) * self._product(index, batch, columns)
+            product, share = self._product(index, batch, columns), self.share(index)
+            if result is None:
+                result = product if share == 1.0 else product.mul_(share)
+            else:
+                result.add_(product, alpha=share)
+            del product
         self.workload.warn_unused()
+        assert result is not None  # some sample counts
         return result
 
     def _product(self, index: int, batch: Batch, columns: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def require_finite_loss(value: Tensor, where: str, batch: Batch) -> Tensor:
 
 def require_finite(values: Tensor, what: str) -> None:
     """Raise unless every entry is finite."""
-    if not bool(torch.isfinite(values).all()):
+    # The sum needs no memory; where it overflows or really is not finite, every entry is looked at.
+    if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
         raise NonFiniteError(
             f"{what} has {int((~torch.isfinite(values)).sum())} entries that are NaN or infinite although the loss is "
             "finite: a derivative is singular (sqrt or norm at 0, log of 0), or float32 overflows. "

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
 from probes.objective import Quantity
-from probes.operators.pieces import Piece, columns_of, joined, rows_of
+from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, rows_of
 from probes.operators.rewriting import rewritten
 from probes.state import forward_mode
 
@@ -76,11 +76,11 @@ def kept_graph(piece: Piece, quantity: Quantity) -> Linearization:
 
     @rewritten(for_double_backward=True)
     def pull(cotangents: Tensor) -> Tensor:
-        columns = []
-        for cotangent in cotangents:
+        products = empty_rows(len(cotangents), tensors)
+        for row, cotangent in zip(products, cotangents, strict=True):
             pieces = torch.autograd.grad(outputs, tensors, cotangent, retain_graph=True, allow_unused=True)
-            columns.append(joined(pieces, tensors))
-        return torch.stack(columns).T.detach()
+            fill_row(row, pieces, tensors)
+        return products.T
 
     return Linearization(outputs.detach(), push, pull, [t is not None for t in transposed])
 
@@ -92,11 +92,11 @@ def rebuilt_graph(piece: Piece, quantity: Quantity) -> Linearization:
         return torch.cat([kept_graph(piece, quantity).push(columns[:, k : k + 1]) for k in range(columns.shape[1])])
 
     def pull(cotangents: Tensor) -> Tensor:
-        columns = []
-        for cotangent in cotangents:
+        products = empty_rows(len(cotangents), piece.tensors)
+        for row, cotangent in zip(products, cotangents, strict=True):
             pieces = torch.autograd.grad(piece.evaluate(quantity), piece.tensors, cotangent, allow_unused=True)
-            columns.append(joined(pieces, piece.tensors))
-        return torch.stack(columns).T.detach()
+            fill_row(row, pieces, piece.tensors)
+        return products.T
 
     return Linearization(piece.evaluate(quantity).detach(), push, pull)
 

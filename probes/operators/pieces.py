@@ -10,10 +10,9 @@ from torch import Tensor
 
 from probes.batch import Batch
 from probes.objective import Objective, Quantity
-from probes.parameters import flatten
 from spectra.errors import DerivativeError
 
-__all__ = ["Piece", "columns_of", "joined", "rows_of"]
+__all__ = ["Piece", "columns_of", "empty_rows", "fill_row", "joined", "rows_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,4 +105,22 @@ def rows_of(columns: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def joined(pieces: Sequence[Any], like: Sequence[Tensor]) -> Tensor:
     """Join gradients of the parameters' shapes, None for zero, into one vector (n,)."""
-    return flatten([torch.zeros_like(p) if piece is None else piece for piece, p in zip(pieces, like, strict=True)])
+    return fill_row(like[0].new_empty(sum(p.numel() for p in like)), pieces, like)
+
+
+def empty_rows(count: int, like: Sequence[Tensor]) -> Tensor:
+    """Return room for so many vectors, as rows (count, n)."""
+    return like[0].detach().new_empty(count, sum(p.numel() for p in like))
+
+
+def fill_row(row: Tensor, pieces: Sequence[Any], like: Sequence[Tensor]) -> Tensor:
+    """Write gradients of the parameters' shapes, None for zero, into a vector (n,), each number once."""
+    begin = 0
+    for piece, p in zip(pieces, like, strict=True):
+        part = row[begin : begin + p.numel()]
+        if piece is None:
+            part.zero_()
+        else:
+            part.copy_(piece.detach().reshape(-1))
+        begin += p.numel()
+    return row

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
-from probes.operators.pieces import Piece, columns_of, joined, rows_of
+from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, joined, rows_of
 from probes.operators.rewriting import rewritten
 
 __all__ = ["DIFFERENCE_STEP", "SECOND_ORDER", "Quadratic"]
@@ -50,8 +50,7 @@ def kept_graph(piece: Piece) -> Quadratic:
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
-        rows = rows_of(columns, piece.tensors)
-        products = []
+        rows, products = rows_of(columns, piece.tensors), empty_rows(columns.shape[1], piece.tensors)
         for k in range(columns.shape[1]):
             found = torch.autograd.grad(
                 list(curved.values()),
@@ -60,8 +59,8 @@ def kept_graph(piece: Piece) -> Quadratic:
                 retain_graph=True,
                 allow_unused=True,
             )
-            products.append(joined(found, piece.tensors))
-        return torch.stack(products).T.detach()
+            fill_row(products[k], found, piece.tensors)
+        return products.T
 
     return Quadratic(loss, multiply, used)
 
@@ -71,8 +70,7 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
 
     @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
-        rows = rows_of(columns, piece.tensors)
-        products = []
+        rows, products = rows_of(columns, piece.tensors), empty_rows(columns.shape[1], piece.tensors)
         for k in range(columns.shape[1]):
             _, _, curved = _gradients(piece)
             if not curved:
@@ -80,8 +78,8 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
             found = torch.autograd.grad(
                 list(curved.values()), piece.tensors, [rows[i][k] for i in curved], allow_unused=True
             )
-            products.append(joined(found, piece.tensors))
-        return torch.stack(products).T.detach()
+            fill_row(products[k], found, piece.tensors)
+        return products.T
 
     return Quadratic(piece.evaluate("loss").detach(), multiply)
 

@@ -1,8 +1,8 @@
 """Curvature products on a CUDA device: every strategy and width of block, in units of plain double backward.
 
 For each network, medians of interleaved rounds: one freshly rebuilt double backward (A) and one gradient (B) of plain
-PyTorch, our Hessian and Gauss-Newton products per vector, and the largest memory of each beyond model and data. Products
-are compared with float64 on the device.
+PyTorch, our Hessian and Gauss-Newton products per vector, and the largest memory of each beyond model and data.
+Products are compared with float64 on the device.
 
     python scripts/benchmarks/gpu_products.py --output gpu_products.json
 """

@@ -26,7 +26,7 @@ def test_products_equal_those_of_the_operator(xp, dtype):
     for product in (linear @ block, linear.H @ block, linear.T @ block, linear.matmat(block)):
         assert product.dtype == dtype
         np.testing.assert_allclose(product, a @ block, atol=TOLERANCE[dtype] * 8)
-    np.testing.assert_allclose(linear.matvec(block[:, :1]), a @ block[:, :1], atol=TOLERANCE[dtype] * 8)
+    np.testing.assert_allclose(linear.matmat(block[:, :1]), a @ block[:, :1], atol=TOLERANCE[dtype] * 8)
     np.testing.assert_allclose(linear @ block[:, 0], a @ block[:, 0], atol=TOLERANCE[dtype] * 8)
 
 

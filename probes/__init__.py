@@ -10,13 +10,14 @@ import spectra
 
 if TYPE_CHECKING:
     from probes import examples as examples
-    from probes.measurement import measure as measure
+    from probes.measurement import measure_run as measure_run
     from probes.noise import curvature_noise as curvature_noise
     from probes.noise import gradient_noise as gradient_noise
     from probes.operators import GaussNewtonOperator as GaussNewtonOperator
     from probes.operators import HessianOperator as HessianOperator
     from probes.plan import MeasurementPlan as MeasurementPlan
     from probes.recommendation import recommend as recommend
+    from probes.spectrum import measure as measure
     from probes.task import Task as Task
     from probes.task import load_task as load_task
 
@@ -30,6 +31,7 @@ __all__ = [
     "gradient_noise",
     "load_task",
     "measure",
+    "measure_run",
     "recommend",
 ]
 
@@ -50,7 +52,8 @@ _HOMES = {
     "gradient_noise": "probes.noise",
     "load_task": "probes.task",
     "MeasurementPlan": "probes.plan",
-    "measure": "probes.measurement",
+    "measure": "probes.spectrum",
+    "measure_run": "probes.measurement",
     "recommend": "probes.recommendation",
 }
 

@@ -33,7 +33,7 @@ from spectra.provenance import provenance
 from spectra.recommend import OptimizerSpec, gradient_statistics
 from spectra.recommend.run import RUN_SCHEMA, RUN_SCHEMA_VERSION
 
-__all__ = ["MeasurementInterrupted", "measure"]
+__all__ = ["MeasurementInterrupted", "measure_run"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,7 +57,7 @@ class MeasurementInterrupted(KeyboardInterrupt):
         self.run = run
 
 
-def measure(
+def measure_run(
     task: Task,
     *,
     optimizer: OptimizerSpec | str | None = "adamw",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from probes.measurement import measure
+from probes.measurement import measure_run
 from probes.plan import MeasurementPlan
 from probes.task import Task
 from spectra.recommend import Advice, OptimizerSpec, advise
@@ -47,8 +47,8 @@ def recommend(
 
     See Also
     --------
-    probes.measure : the measurement alone, as a run that can be saved and reused.
+    probes.measure_run : the measurement alone, as a run that can be saved and reused.
     spectra.recommend.advise : the rules alone.
     """
-    run = measure(task, optimizer=optimizer, batch_size=batch_size, plan=plan, rng=rng, progress=progress)
+    run = measure_run(task, optimizer=optimizer, batch_size=batch_size, plan=plan, rng=rng, progress=progress)
     return advise(run, batch_size=batch_size, schedule=schedule)

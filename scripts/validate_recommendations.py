@@ -161,7 +161,7 @@ def evaluate(cell: Cell) -> dict:
     unstable = [i for i, loss in enumerate(losses) if loss > initial]
     threshold = float(grid[unstable[0] - 1]) if unstable and unstable[0] else None
     started = time.perf_counter()
-    run = probes.measure(
+    run = probes.measure_run(
         task,
         optimizer=cell.optimizer,
         batch_size=cell.batch_size,

@@ -102,13 +102,13 @@ def survey(
     xarray.DataTree
         NumPy float64 on the host; `spectra.save` and `spectra.load` keep it.
 
-        * ``quantities``: ``value``, ``stderr``, ``low``, ``high`` (NaN where none can be given), ``status`` and ``covers``
-          along ``quantity``: "trace", "squared_frobenius_norm", "nuclear_norm", "negative_mass" (share of eigenvalues),
-          "smallest_eigenvalue" and "largest_eigenvalue" (intervals that hold them with probability ``level``),
-          "condition_number" and "pseudo_condition_number" (that over eigenvalues above 1e-4 of the norm).
-        * ``measure``: the spectral measure, equal to that of ``slq(A, num_probes=..., num_steps=..., rng=...)`` for
-          the steps done. `spectra.density`, `spectra.cdf`, `spectra.moment`, `spectra.expectation`,
-          `spectra.eigenvalue_count` take it.
+        * ``quantities``: ``value``, ``stderr``, ``low``, ``high`` (NaN where none can be given), ``status`` and
+          ``covers`` along ``quantity``: "trace", "squared_frobenius_norm", "nuclear_norm", "negative_mass" (share of
+          eigenvalues), "smallest_eigenvalue" and "largest_eigenvalue" (intervals that hold them with probability
+          ``level``), "condition_number" and "pseudo_condition_number" (that over eigenvalues above 1e-4 of the norm).
+        * ``measure``: the spectral measure, with the nodes and weights of ``slq(A, num_probes=..., num_steps=...,
+          rng=...)`` for the steps done, and the multiplicities that the block space shows. `spectra.density`,
+          `spectra.cdf`, `spectra.moment`, `spectra.expectation`, `spectra.eigenvalue_count` take it.
         * ``eigenpairs``: as of `spectra.eigenpairs`, largest first, then the smallest. ``residual`` and
           ``error_bound`` come from the recurrence, no product is spent on them.
 

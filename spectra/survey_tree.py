@@ -11,6 +11,7 @@ from spectra.errors import ArgumentError
 from spectra.estimates import Estimate
 from spectra.integrals import expectation, moment
 from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION
+from spectra.missed_pairs import Multiplicities
 from spectra.probe_tables import ProbeTables
 from spectra.stochastic_trace import student
 from spectra.survey_conditioning import Ends, ends_of
@@ -24,6 +25,9 @@ __all__ = ["SURVEY_SCHEMA", "SURVEY_SCHEMA_VERSION", "measure_of", "survey_tree"
 
 SURVEY_SCHEMA = "spectra/survey"
 SURVEY_SCHEMA_VERSION = 1
+
+_SAME = 1e-6
+"""Ritz values within twice this, relative to the norm, are one eigenvalue, as in `spectra.deflation`."""
 
 _PROBES = "random start vectors (Student t), unresolved quadrature, and rounding"
 _ENDS = "random start vectors (weight on the outermost eigenvector), and rounding"
@@ -51,8 +55,14 @@ def measure_of(run: BlockRun) -> "xr.Dataset":
     tables = ProbeTables(dimension=operator.shape[0], eps=eps(operator.like), resolve=True)
     iteration, starts = run.iteration()
     tables.absorb(iteration, lambda: starts)
+    variables = tables.variables()
+    if "multiplicity" in variables:
+        dims, times, meaning = variables["multiplicity"]
+        index = variables["resolved_index"][1]
+        nodes = [variables["ritz_value"][1][0, np.argmax(index[0] == k)] for k in range(len(times))]
+        variables["multiplicity"] = dims, np.where(times > 0, times, _seen_in_block(run, np.array(nodes))), meaning
     return xr.Dataset(
-        tables.variables(),
+        variables,
         attrs=provenance(
             schema=MEASURE_SCHEMA,
             schema_version=MEASURE_SCHEMA_VERSION,
@@ -68,6 +78,25 @@ def measure_of(run: BlockRun) -> "xr.Dataset":
             **run.defects,
         ),
     )
+
+
+def _seen_in_block(run: BlockRun, values: np.ndarray) -> np.ndarray:
+    """Return the multiplicities of resolved eigenvalues that the block space shows, 0 where it may hide a copy.
+
+    A block of b random vectors sees an eigenvalue up to b times. Overlaps of three or so probes, see
+    `spectra.deflation`, often do not tell in float32, where an angle is at least 1e-6 of the norm over the gap.
+    """
+    pairs = run.ritz()
+    norm = float(np.max(np.abs(pairs.values)))
+    known = Multiplicities(
+        values=pairs.values,
+        residuals=pairs.residuals,
+        tolerance=_SAME * norm,
+        block=run.num_starts,
+        is_complete=run.is_complete,
+    )
+    scaled = run.products.scaled(values)
+    return np.array([known.count(v) if known.is_resolved(v) else 0 for v in scaled], dtype=np.int64)
 
 
 def survey_tree(
@@ -115,11 +144,13 @@ def survey_tree(
         eps=precision,
         defects=list(run.defects.values()),
     )
+    whole = _trace_row(run, trace, level)
     rows = {
-        "trace": _trace_row(run, trace, level),
+        "trace": whole,
         "squared_frobenius_norm": _times(n, moment(measure, 2, level=level)),
-        "nuclear_norm": _times(n, expectation(measure, np.abs, level=level)),
-        "negative_mass": _times(1, negative_mass(measure, level=level)),
+        # Of a semidefinite operator the norm is the trace, which the samples know better.
+        "nuclear_norm": whole if positive_semidefinite else _times(n, expectation(measure, np.abs, level=level)),
+        "negative_mass": _DECLARED if positive_semidefinite else _times(1, negative_mass(measure, level=level)),
         **_end_rows(ends, unscaled),
     }
     content: dict[str, Any] = {
@@ -150,6 +181,8 @@ def survey_tree(
 
 
 _Row = tuple[float, float, float, float, str, str]
+
+_DECLARED: _Row = (0.0, 0.0, 0.0, 0.0, "exact", "nothing: the operator was declared positive semidefinite")
 
 
 def _trace_row(run: BlockRun, trace: ComplementTrace, level: float) -> _Row:

@@ -13,6 +13,7 @@ import typer
 from probes.cli.measure import measure
 from probes.cli.recommend import recommend
 from probes.cli.show import show
+from probes.cli.spectrum import spectrum
 
 __all__ = ["app", "main"]
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(recommend)
 app.command()(measure)
+app.command()(spectrum)
 app.command()(show)
 
 

@@ -78,7 +78,7 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
         check_writable(path)
     import torch
 
-    from probes.measurement import MeasurementInterrupted, measure
+    from probes.measurement import MeasurementInterrupted, measure_run
     from probes.plan import MeasurementPlan
     from probes.task import load_task
 
@@ -89,7 +89,7 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
     on_stage: Callable[[Any], object] | None = None if path is None else (lambda run: save(run, path))
     try:
         with progress_bar(quiet=options.quiet) as progress:
-            run = measure(
+            run = measure_run(
                 task,
                 optimizer=spec,
                 batch_size=options.batch_size or min(64, task.samples().num_samples),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
+SPECTRA = ("spectra/spectrum", "spectra/survey")
+
 
 def show(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A result file (.nc or .zarr).", show_default=False)],
@@ -32,6 +34,15 @@ def show(
     from spectra.storage import load
 
     data = load(file)
+    if data.attrs["schema"] in SPECTRA:
+        from spectra.spectrum_report import render_spectrum
+
+        typer.echo(render_spectrum(data, format="json" if as_json else "text"))
+        if plot is not None:
+            from spectra.spectrum_plot import plot_spectrum
+
+            write_picture(plot_spectrum(data), plot)
+        return
     summary = summarize(data)
     if as_json:
         typer.echo(json.dumps(finite_or_null(summary), indent=2, allow_nan=False))

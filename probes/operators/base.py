@@ -68,6 +68,9 @@ class CurvatureOperator(ABC):
     dtype : torch.float32 or torch.float64, optional
         Multiply in this precision, on a copy of the model that follows the model's parameters. Models in half precision
         are measured in float32 in any case.
+    num_kept_graphs : int
+        Data of at most so many batches have their graphs kept from product to product, for as long as the model does
+        not change; of more batches each graph is freed after use. 0 keeps none.
     dropout_seed : int, optional
         Measure a model in train mode with the dropout masks that this seed gives, the same at every product.
 
@@ -113,9 +116,11 @@ class CurvatureOperator(ABC):
         memory_budget: int | None = None,
         strategy: str = "auto",
         dtype: torch.dtype | None = None,
+        num_kept_graphs: int = 1,
         dropout_seed: int | None = None,
     ) -> None:
         self.ladder = Ladder(self.strategies, strategy)
+        self.num_kept_graphs = num_kept_graphs
         self.workload = Workload(
             model,
             loss,
@@ -140,6 +145,8 @@ class CurvatureOperator(ABC):
         self.shape = (workload.size, workload.size)
         self.like = torch.zeros(workload.size, dtype=workload.dtype, device=workload.device)
         self.num_products = 0
+        self._kept: dict[tuple[int, str], Built] = {}
+        self._kept_at: tuple[Any, ...] = ()
 
     def self_check(self, *, rng: int = 0) -> dict[str, Any]:
         """Compare products with differences on a few samples; see :mod:`probes.operators.checks`."""
@@ -255,7 +262,7 @@ class CurvatureOperator(ABC):
         """
         columns = self._columns(vectors)
         self.num_products += columns.shape[1]
-        self.workload.follow()
+        self._follow()
         for index, batch in enumerate(self.batches):
             weight = self.workload.weights[index]
             product = self._product(index, batch, columns) if weight else torch.zeros_like(columns)
@@ -298,25 +305,44 @@ class CurvatureOperator(ABC):
         return result
 
     def _product(self, index: int, batch: Batch, columns: Tensor) -> Tensor:
-        with self.workload.evaluating(index, batch, rewrite=True):
+        with self.workload.evaluating(index, batch):
             built, products = self._built(index, batch, columns)
             blocks = columns.split(self.block_width, dim=1)
             products += [built.multiply(block) for block in blocks[len(products) :]]
         return products[0] if len(products) == 1 else torch.cat(products, dim=1)
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether graphs outlive a product."""
+        return len(self.batches) <= self.num_kept_graphs
+
+    def _follow(self) -> None:
+        """Look at the model before a product: a copy follows it, and graphs of another state are given up."""
+        self.workload.follow()
+        if self._keeps:
+            now = self.workload.fingerprint()
+            if now != self._kept_at:
+                self._kept, self._kept_at = {}, now
 
     def _built(self, index: int, batch: Batch, columns: Tensor) -> tuple[Built, list[Tensor]]:
         """Make a batch ready; where the strategy was measured on it, the product with the first block comes along."""
         piece = self.workload.piece(batch, index)
         first = columns[:, : self.block_width]
         strategy, products = self.ladder.strategy(first.shape[1]), []
+        if (index, strategy) in self._kept:
+            return self._kept[index, strategy], []
         if not strategy:
             warm_up = self._warm_up(batch, columns[:, :2]) if batch.is_divisible else None
-            built, product = self.ladder.measure(lambda name: self.build(piece, name), first, warm_up=warm_up)
+            built, product = self.ladder.measure(
+                lambda name: self.build(piece, name), first, warm_up=warm_up, is_kept=self._keeps
+            )
             products = [product]
         else:
             built = self._build_or_step_down(piece, strategy)
         require_finite_loss(built.loss, f"of batch {index}", batch)
         self.workload.look_for_unused(index, piece, built.used, self.quantity)
+        if self._keeps:
+            self._kept[index, self.ladder.strategy(first.shape[1])] = built
         return built, products
 
     def _build_or_step_down(self, piece: Piece, strategy: str) -> Built:
@@ -345,11 +371,12 @@ class CurvatureOperator(ABC):
     def _with_less_memory(self, act: Callable[[], Tensor]) -> Tensor:
         """Run a product; where memory is short make blocks narrower, then batches smaller, and run it again."""
         while True:
-            self.workload.follow()
+            self._follow()
             try:
                 return act()
             except torch.OutOfMemoryError as error:
                 problem = str(error).strip().splitlines()[0]
+            self._kept = {}
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             largest = max(self.batches.sizes)

@@ -24,7 +24,10 @@ __all__ = [
 ]
 
 _HINTS = (
-    ("_embedding_bag", "nn.EmbeddingBag with mode='max' has no second derivative in PyTorch: use nn.Embedding and amax."),
+    (
+        "_embedding_bag",
+        "nn.EmbeddingBag with mode='max' has no second derivative in PyTorch: use nn.Embedding and amax.",
+    ),
     (
         "cdist",
         "torch.cdist has no second derivative in PyTorch: take the root of the sum of squares yourself.",

@@ -26,7 +26,6 @@ from probes.operators.causes import (
 from probes.operators.explanations import explained, require_finite_loss
 from probes.operators.linearization import kept_graph
 from probes.operators.pieces import Piece
-from probes.operators.rewriting import rewritten
 from probes.parameters import flatten, unflatten
 from probes.state import differentiable, preserved
 from spectra.errors import DerivativeError, TaskError
@@ -100,12 +99,7 @@ def evaluate_products(
 ) -> Tensor:
     """Return the products of one batch's matrix with columns, (n, k); in the safest way unless one is named."""
     model = subject.objective.model
-    with (
-        preserved(model),
-        differentiable(model),
-        explained(subject.objective, batch, "the check"),
-        rewritten(),
-    ):
+    with preserved(model), differentiable(model), explained(subject.objective, batch, "the check"):
         return operator.build(subject.piece(batch), strategy or operator.ladder.single).multiply(columns)
 
 
@@ -212,7 +206,7 @@ def _compare_mapping(
     """Compare Jv with differences of outputs or losses, and an output Hessian with automatic differentiation."""
     objective, model, quantity = twin.objective, twin.objective.model, operator.quantity
     direction = known[1][:, 0]
-    with preserved(model), differentiable(model), explained(objective, batch, "the check"), rewritten():
+    with preserved(model), differentiable(model), explained(objective, batch, "the check"):
         linear = kept_graph(twin.piece(batch), quantity)
         tangent = linear.push(direction[:, None])[0]
     figures: dict[str, Any] = {}
@@ -221,7 +215,7 @@ def _compare_mapping(
 
     def evaluate() -> Tensor:
         with preserved(model, random_state=False), differentiable(model), torch.no_grad():
-            return twin.piece(batch).evaluate(quantity, connected=False).flatten()
+            return twin.piece(batch).evaluate(quantity, connected=False, rewriting="none").flatten()
 
     noise = ROUNDING * float(torch.linalg.vector_norm(linear.outputs))
     measure = _cached(lambda h: _central(twin, direction, h, evaluate))

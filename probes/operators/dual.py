@@ -66,7 +66,7 @@ def dual_rows(operator: FactoredOperator) -> Tensor:
     parts = []
     operator.workload.follow()
     for index, batch in operator.workload.counted():
-        with operator.workload.evaluating(index, batch, rewrite=True):
+        with operator.workload.evaluating(index, batch):
             piece = operator.workload.piece(batch, index)
             built = operator.build(piece, _row_strategy(operator))
             outputs = built.linearization.outputs

@@ -128,7 +128,7 @@ class JacobianOperator:
         self.workload.require_unmoved()
         self.workload.follow()
         batch = self.workload.batches[index]
-        with self.workload.evaluating(index, batch, rewrite=True):
+        with self.workload.evaluating(index, batch):
             piece = self.workload.piece(batch, index)
             while True:
                 strategy = self.ladder.block or next(

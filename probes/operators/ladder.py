@@ -117,7 +117,12 @@ class Ladder:
             self.block = ""
 
     def measure(
-        self, build: Callable[[str], Built], columns: Tensor, *, warm_up: Callable[[str], object] | None = None
+        self,
+        build: Callable[[str], Built],
+        columns: Tensor,
+        *,
+        warm_up: Callable[[str], object] | None = None,
+        is_kept: bool = False,
     ) -> tuple[Built, Tensor]:
         """Time every candidate on a block, choose, and return what the chosen one found.
 
@@ -129,6 +134,8 @@ class Ladder:
             The block.
         warm_up : callable, optional
             Called with the name before the clock starts, to pay for what PyTorch sets up on first use.
+        is_kept : bool
+            Whether what is built serves later products too, so that only multiplying counts.
 
         Raises
         ------
@@ -141,7 +148,7 @@ class Ladder:
             try:
                 if warm_up is not None:
                     warm_up(name)
-                built, product, elapsed = _timed(lambda name=name: build(name), columns)  # type: ignore[misc]
+                built, product, elapsed = _timed(lambda name=name: build(name), columns, is_kept=is_kept)  # type: ignore[misc]
             except torch.OutOfMemoryError as error:
                 if not found:
                     raise
@@ -177,12 +184,13 @@ class Ladder:
         return False
 
 
-def _timed(build: Callable[[], Built], columns: Tensor) -> tuple[Built, Tensor, float]:
+def _timed(build: Callable[[], Built], columns: Tensor, *, is_kept: bool) -> tuple[Built, Tensor, float]:
     """Build and multiply; what is over quickly is repeated, and the shortest time counts."""
     elapsed = float("inf")
     for _ in range(REPETITIONS):
         begin = _now(columns)
         built = build()
+        begin = _now(columns) if is_kept else begin
         product = built.multiply(columns)
         elapsed = min(elapsed, _now(columns) - begin)
         if elapsed > BRIEF:

@@ -17,7 +17,6 @@ from torch.func import jvp, vjp, vmap
 
 from probes.objective import Quantity
 from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, rows_of
-from probes.operators.rewriting import rewritten
 from probes.state import forward_mode
 
 __all__ = ["LINEARIZATIONS", "Linearization"]
@@ -45,19 +44,17 @@ class Linearization:
     used: list[bool] | None = None
 
 
-@rewritten(for_double_backward=True)
 def kept_graph(piece: Piece, quantity: Quantity) -> Linearization:
     r"""Differentiate the live model; J v comes from differentiating :math:`u \mapsto J^T u` once more.
 
     Works wherever double backward does. One backward pass through the outputs for each column and direction.
     """
-    outputs = piece.evaluate(quantity)
+    outputs = piece.evaluate(quantity, rewriting="all")
     tensors = piece.tensors
     probe = torch.zeros_like(outputs, requires_grad=True)
     transposed = torch.autograd.grad(outputs, tensors, probe, create_graph=True, allow_unused=True)
     linear = [i for i, t in enumerate(transposed) if t is not None and t.requires_grad]
 
-    @rewritten(for_double_backward=True)
     def push(columns: Tensor) -> Tensor:
         rows = rows_of(columns, tensors)
         tangents = []
@@ -74,7 +71,6 @@ def kept_graph(piece: Piece, quantity: Quantity) -> Linearization:
             tangents.append(torch.zeros_like(outputs) if found is None else found)
         return torch.stack(tangents).detach()
 
-    @rewritten(for_double_backward=True)
     def pull(cotangents: Tensor) -> Tensor:
         products = empty_rows(len(cotangents), tensors)
         for row, cotangent in zip(products, cotangents, strict=True):

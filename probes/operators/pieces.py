@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probes.batch import Batch
 from probes.objective import Objective, Quantity
+from probes.operators.rewriting import Rewriting, rewritten
 from spectra.errors import DerivativeError
 
 __all__ = ["Piece", "columns_of", "empty_rows", "fill_row", "joined", "rows_of"]
@@ -39,15 +40,25 @@ class Piece:
     batch: Batch
     index: int = 0
 
-    def evaluate(self, quantity: Quantity, *, connected: bool = True) -> Tensor:
+    def evaluate(self, quantity: Quantity, *, connected: bool = True, rewriting: Rewriting = "necessary") -> Tensor:
         """Return the loss, the outputs or the losses of the samples, connected to the live parameters if need be.
+
+        Parameters
+        ----------
+        quantity : {"loss", "outputs", "sample_values"}
+            What is evaluated.
+        connected : bool
+            Whether a result that depends on no parameter is an error.
+        rewriting : {"none", "necessary", "all"}
+            Which layers are replaced by equal ones, see :mod:`probes.operators.rewriting`.
 
         Raises
         ------
         DerivativeError
             The result does not depend on any trainable parameter.
         """
-        value = self.objective.quantity(self.batch, quantity)
+        with rewritten(rewriting):
+            value = self.objective.quantity(self.batch, quantity)
         if connected and not value.requires_grad:
             raise DerivativeError(
                 f"the {_NAMES[quantity]} of {type(self.objective.model).__name__} do not depend on any trainable "
@@ -62,7 +73,12 @@ class Piece:
         Parameters that are not measured, and copies of the buffers, are held fixed. Tied parameters stay tied.
         """
         pure = self.objective.functional(self.names, value=quantity)
-        return lambda *tensors: pure(tensors, self.batch), tuple(tensor.detach() for tensor in self.tensors)
+
+        def function(*tensors: Tensor) -> Tensor:
+            with rewritten("necessary"):
+                return pure(tensors, self.batch)
+
+        return function, tuple(tensor.detach() for tensor in self.tensors)
 
     @contextmanager
     def at(self, point: Sequence[Tensor]) -> Iterator[None]:

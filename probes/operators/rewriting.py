@@ -8,9 +8,9 @@ while it runs.
 The self-check compares products of the replaced functions with differences of the model as it is.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,21 +19,19 @@ from torch.overrides import TorchFunctionMode
 
 from probes.operators.convolution import convolution
 
-__all__ = ["rewritten"]
+__all__ = ["Rewriting", "rewritten"]
 
 
-@contextmanager
-def rewritten(*, for_double_backward: bool = False) -> Iterator[None]:
-    """Replace layers for the duration of the block.
+#: Nothing; what PyTorch gets wrong or cannot do; also what costs less where the live graph is differentiated twice
+#: (convolutions, and batch normalization in eval mode: forward mode and ``vmap`` are faster with PyTorch's own).
+Rewriting = Literal["none", "necessary", "all"]
 
-    Parameters
-    ----------
-    for_double_backward : bool
-        Replace convolutions and batch normalization in eval mode as well, which pays where the live graph is
-        differentiated twice; forward mode and ``vmap`` are faster with PyTorch's own.
-    """
-    with _Rewriting({**_NECESSARY, **(_FASTER if for_double_backward else {})}):
-        yield
+
+def rewritten(rewriting: Rewriting = "necessary") -> AbstractContextManager[object]:
+    """Replace layers for the duration of the block, in which the model is to be run forward."""
+    if rewriting == "none":
+        return nullcontext()
+    return _Rewriting(_ALL if rewriting == "all" else _NECESSARY)
 
 
 class _Rewriting(TorchFunctionMode):
@@ -47,11 +45,18 @@ class _Rewriting(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         replacement = self._table.get(func)
-        if replacement is not None:
+        # Checkpointing runs the model again in the backward pass, where nothing is caught, and wants the same calls.
+        if replacement is not None and not _is_recorded_for_later():
             result = replacement(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
         return func(*args, **(kwargs or {}))
+
+
+def _is_recorded_for_later() -> bool:
+    """Whether somebody, such as checkpointing, handles the tensors that autograd saves here."""
+    hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return hooks is not None and hooks(True) is not None
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -132,7 +137,8 @@ _NECESSARY: dict[Any, Callable[..., Any]] = {
     functional.embedding_bag: _embedding_bag,
     torch.cdist: _cdist,
 }
-_FASTER: dict[Any, Callable[..., Any]] = {
+_ALL: dict[Any, Callable[..., Any]] = {
+    **_NECESSARY,
     functional.batch_norm: _batch_norm,
     torch.conv1d: convolution,
     torch.conv2d: convolution,

@@ -146,7 +146,7 @@ class GradientCovarianceOperator(EmpiricalFisherOperator):
 
     def _centered(self, index: int, batch: Batch, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean of the samples' derivatives (n,), its products with the columns (k,), and the product."""
-        with self.workload.evaluating(index, batch, rewrite=True):
+        with self.workload.evaluating(index, batch):
             built, products = self._built(index, batch, columns)
             assert isinstance(built, Sandwich)
             outputs = built.linearization.outputs

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, joined, rows_of
-from probes.operators.rewriting import rewritten
 
 __all__ = ["DIFFERENCE_STEP", "SECOND_ORDER", "Quadratic"]
 
@@ -46,7 +45,6 @@ def kept_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model (Pearlmutter 1994): one gradient with graph, one pass for each column."""
     loss, used, curved = _gradients(piece)
 
-    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
@@ -68,7 +66,6 @@ def kept_graph(piece: Piece) -> Quadratic:
 def rebuilt_graph(piece: Piece) -> Quadratic:
     """Double backward with a fresh graph for each column, freed as it is used: least memory, about twice the time."""
 
-    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         rows, products = rows_of(columns, piece.tensors), empty_rows(columns.shape[1], piece.tensors)
         for k in range(columns.shape[1]):
@@ -88,7 +85,6 @@ def batched_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model, one pass for the whole block (``is_grads_batched``)."""
     loss, used, curved = _gradients(piece)
 
-    @rewritten(for_double_backward=True)
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
@@ -159,10 +155,9 @@ def differences(piece: Piece) -> Quadratic:
     return Quadratic(twin.evaluate("loss").detach().to(piece.tensors[0]), multiply)
 
 
-@rewritten(for_double_backward=True)
 def _gradients(piece: Piece) -> tuple[Tensor, list[bool], dict[int, Tensor]]:
     """Return the loss, which parameters it depends on, and by position the gradients that are not constant."""
-    loss = piece.evaluate("loss")
+    loss = piece.evaluate("loss", rewriting="all")
     gradients = torch.autograd.grad(loss, piece.tensors, create_graph=True, allow_unused=True)
     curved = {i: g for i, g in enumerate(gradients) if g is not None and g.requires_grad}
     return loss.detach(), [g is not None for g in gradients], curved

@@ -16,7 +16,6 @@ from probes.objective import Quantity, read_objective
 from probes.operators.causes import refuse_unsuitable
 from probes.operators.explanations import explained, require_finite, require_finite_loss
 from probes.operators.pieces import Piece, joined
-from probes.operators.rewriting import rewritten
 from probes.out_of_memory import naming_out_of_memory
 from probes.parameters import ParameterSpec, select
 from probes.state import differentiable, preserved
@@ -117,19 +116,14 @@ class Workload:
         return Piece(objective, tuple(self.parameters), tuple(self.parameters.values()), batch, index)
 
     @contextmanager
-    def evaluating(self, index: int, batch: Batch, *, rewrite: bool = False) -> Iterator[None]:
-        """Evaluate one batch: model preserved, double backward possible, PyTorch's errors explained.
-
-        With ``rewrite`` layers are replaced by equal ones with better derivatives: :mod:`probes.operators.rewriting`.
-        """
+    def evaluating(self, index: int, batch: Batch) -> Iterator[None]:
+        """Evaluate one batch: model preserved, double backward possible, PyTorch's errors explained."""
         with ExitStack() as stack:
             stack.enter_context(preserved(self.model))
             precision = stack.enter_context(differentiable(self.model))
             stack.callback(self._remark_on, precision)
             stack.enter_context(explained(self.objective, batch, f"batch {index}"))
             stack.enter_context(naming_out_of_memory())
-            if rewrite:
-                stack.enter_context(rewritten())
             yield
 
     def loss(self) -> Tensor:
@@ -169,6 +163,25 @@ class Workload:
             ):
                 for name, tensor in theirs:
                     mine[name].copy_(tensor)
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """Return what changes when the model does: a graph built at one fingerprint is good for as long as it lasts.
+
+        Versions and addresses of parameters and buffers, the mode of each module, and the norms of parameters and
+        buffers, since writing to ``.data`` leaves no trace in a version.
+        """
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        real = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+        norms = (
+            torch.stack(torch._foreach_norm(real)).tolist()
+            if len({(t.dtype, t.device) for t in real}) == 1
+            else [float(torch.linalg.vector_norm(t)) for t in real]
+        )
+        return (
+            tuple((t.data_ptr(), t._version, t.requires_grad) for t in tensors),
+            tuple(module.training for module in self.model.modules()),
+            tuple(norms),
+        )
 
     def require_unmoved(self) -> None:
         """Raise unless the parameters have dtype and device as at the beginning.

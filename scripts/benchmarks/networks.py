@@ -9,11 +9,11 @@ name            parameters  model, data of one batch
 ==============  ==========  ===================================================================================
 ``mlp32``       85k         64-256-256-10, tanh; 32 digits of 8 x 8 pixels
 ``mlp512``      85k         the same; 512 digits
-``cnn``         25k         three convolutions, ReLU; 32 digits
+``cnn``         24k         three convolutions, ReLU; 32 digits
 ``resnet20``    272k        ResNet-20 with batch normalization in evaluation mode; 16 digits enlarged to 3 x 32 x 32
 ``gpt``         117k        two causal layers of width 64; 8 x 64 characters
-``gpt4``        833k        four causal layers of width 128; 8 x 64 characters
-``minilm``      22.7M       the MiniLM transformer, pretrained; 8 x 32 tokens
+``gpt4``        826k        four causal layers of width 128; 8 x 64 characters
+``minilm``      22.6M       the MiniLM transformer, pretrained; 8 x 32 tokens
 ==============  ==========  ===================================================================================
 """
 

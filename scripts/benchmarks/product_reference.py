@@ -10,15 +10,17 @@ from probes.losses import read_loss
 from probes.objective import Objective
 
 
-def reference(task: Any, matrix: str, block: Any) -> Any:
-    """Return the exact product with a block in float64, by double backward only, shape (n, k)."""
-    exact = Objective(task.model, read_loss(task.loss), task.output).double()
+def reference(task: Any, matrix: str, block: Any, dtype: torch.dtype = torch.float64) -> Any:
+    """Return the product with a block by double backward only, computed in a dtype, as float64 of shape (n, k)."""
+    exact = Objective(task.model, read_loss(task.loss), task.output)
+    if dtype == torch.float64:
+        exact = exact.double()
     parameters = trainable(exact.model)
     total = torch.zeros(block.shape, dtype=torch.float64)
     weights = [exact.loss.weight(None, batch.target, batch.size) for batch in task.batches]
     with math_attention():
         for weight, batch in zip(weights, task.batches, strict=True):
-            batch = batch.to(dtype=torch.float64)
+            batch = batch.to(dtype=dtype)
             output = exact.outputs(batch)
             if matrix == "hessian":
                 value = exact.loss.value(output, batch.target)
@@ -28,7 +30,7 @@ def reference(task: Any, matrix: str, block: Any) -> Any:
                 (slope,) = torch.autograd.grad(exact.loss.value(cut, batch.target), cut, create_graph=True)
                 dummy = torch.zeros_like(output, requires_grad=True)
                 pulled = torch.autograd.grad(output, parameters, dummy, create_graph=True, materialize_grads=True)
-            for column, vector in enumerate(block.double().T):
+            for column, vector in enumerate(block.to(dtype).T):
                 pieces = [v.reshape(p.shape) for v, p in zip(_cut(vector, parameters), parameters, strict=True)]
                 if matrix == "hessian":
                     found = _grad(pulled, parameters, pieces)

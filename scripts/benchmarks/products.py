@@ -3,7 +3,8 @@
 Two units, timed in every round beside everything else: **A**, a double backward of plain PyTorch whose graph is built
 for each vector (math attention), and **B**, one gradient. A ratio is the median over rounds of ratios within a round;
 the order within rounds rotates. Clock: processor time of one thread. Every product is compared with one in float64 that
-shares no code with any of them before it is timed; what is off by more than 1e-4 is marked WRONG.
+shares no code with any of them before it is timed. What is off by more than 1e-4, and by more than three times what
+the same plain double backward in float32 is off (an activation near its kink), is marked WRONG.
 
 Below the table: the targets, and how far the best of ours is from the operation count of an exact product of one
 vector, 2 gradients for a Hessian and 4/3 for a Gauss-Newton matrix (a forward pass is a third of a gradient).
@@ -57,10 +58,13 @@ def our_products(task: Any, block: Any, wanted: list[str]) -> tuple[list[Any], d
             options = task.operator_options() | ({} if strategy is None else {"strategy": strategy})
             name = strategy or "automatic"
             try:
-                operator_class(task.model, task.loss, task.data, **options)  # imports, and first use of kernels
-                began = time.process_time()
-                operator = operator_class(task.model, task.loss, task.data, **options)
-                checked = time.process_time() - began
+                checked = 0.0
+                for _ in range(2):  # the first imports modules and uses kernels for the first time
+                    began = time.process_time()
+                    operator = operator_class(task.model, task.loss, task.data, **options)
+                    checked = time.process_time() - began
+                    if checked > 10.0:
+                        break
                 began = time.process_time()
                 operator_class(task.model, task.loss, task.data, **options, check=False)
                 bare = time.process_time() - began
@@ -117,7 +121,9 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
     products, gradients = plain_products(task, block)
     ours, built = our_products(task, block, strategies)
     peers, missing = peer_products(task, block)
-    truth = {matrix: reference(task, matrix, block) for matrix in OURS}
+    checked = block[:, : 2 if n > 5e6 else COLUMNS]
+    truth = {matrix: reference(task, matrix, checked) for matrix in OURS}
+    rounding = {m: relative_errors(reference(task, m, checked, torch.float32), truth[m]) for m in OURS}
     rows: dict[str, dict[str, Any]] = {}
     calls = dict(gradients)
     for product in [*products, *ours, *peers]:
@@ -128,13 +134,19 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
         except Exception as error:
             missing[product.label] = f"{type(error).__name__}: {error}"[:300]
             continue
-        expected = truth[product.matrix][:, : product.columns]
-        off = float(((found - expected).norm(dim=0) / expected.norm(dim=0)).max())
-        rows[product.label] = {"matrix": product.matrix, "columns": product.columns, "relative_error": off}
+        off = relative_errors(found, truth[product.matrix])
+        plain = rounding[product.matrix][: len(off)]
+        rows[product.label] = {
+            "matrix": product.matrix,
+            "columns": product.columns,
+            "relative_error": max(off),
+            "float32_error": max(plain),
+            "wrong": not max(off) <= max(WRONG, 3.0 * max(plain)),
+        }
         calls[product.label] = run
     seconds = time_rounds(calls, reps)
     unit_a, unit_b = seconds[products[0].label], seconds["gradient (B)"]
-    rows |= {label: {"matrix": None, "columns": 1, "relative_error": None} for label in gradients}
+    rows |= {label: {"matrix": None, "columns": 1, "relative_error": None, "wrong": False} for label in gradients}
     for label, row in rows.items():
         per_vector = [s / row["columns"] for s in seconds[label]]
         row |= {
@@ -149,6 +161,13 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
             entry["gradients"] = entry["seconds"] / median(unit_b)
             entry["gradients_without_check"] = entry["seconds_without_check"] / median(unit_b)
     return {"n": n, "num_batches": num_batches, "rows": rows, "built": built, "missing": missing, **compare(rows)}
+
+
+def relative_errors(found: Any, truth: Any) -> list[float]:
+    """Return the relative error of each column that is known exactly."""
+    columns = min(found.shape[1], truth.shape[1])
+    off = (found[:, :columns] - truth[:, :columns]).norm(dim=0) / truth[:, :columns].norm(dim=0)
+    return off.tolist()
 
 
 def _within(context: Callable[[], Any] | None, run: Callable[[], Any]) -> Callable[[], Any]:
@@ -185,7 +204,7 @@ def compare(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
             claims.append((f"{matrix}: over A at most", required, observed, observed <= required))
         else:
             observed = ratio(rows[peer]["seconds_per_vector"], ours["seconds_per_vector"])["median"]
-            wrong = " (WRONG there)" if rows[peer]["relative_error"] > WRONG else ""
+            wrong = " (WRONG there)" if rows[peer]["wrong"] else ""
             claims.append((f"faster than {peer}{wrong}", required, observed, observed >= required))
     for matrix, limit in LIMITS.items():
         ours = [row for label, row in rows.items() if label.startswith(f"probes: {matrix}, automatic")]
@@ -201,7 +220,7 @@ def show(name: str, cell: dict[str, Any]) -> None:
     print(f"{'':58s}{'ms':>9s}{'/ A':>7s}{'/ B':>7s}{'error':>10s}")
     for label, row in cell["rows"].items():
         error = row["relative_error"]
-        tail = "" if error is None else f"{error:10.1e}" + ("  WRONG" if not error <= WRONG else "")
+        tail = "" if error is None else f"{error:10.1e}" + ("  WRONG" if row["wrong"] else "")
         print(
             f"{label:58s}{1e3 * median(row['seconds_per_vector']):9.2f}"
             f"{row['over_double_backward']['median']:7.2f}{row['over_gradient']['median']:7.2f}{tail}"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import spectra
-from probes import MeasurementPlan, measure, recommend
+from probes import MeasurementPlan, measure_run, recommend
 from probes.measurement import MeasurementInterrupted
 from spectra.errors import ArgumentError, NonFiniteError, TaskError
 from spectra.recommend import OptimizerSpec, Verdict, advise, read_run
@@ -24,7 +24,7 @@ def hessian_of_least_squares() -> torch.Tensor:
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_curvature_of_least_squares_is_exact_at_every_stage(decay):
     optimizer = OptimizerSpec(kind="sgd", weight_decay=decay)
-    run = read_run(measure(small_tasks.least_squares(), optimizer=optimizer, batch_size=32, plan=QUICK))
+    run = read_run(measure_run(small_tasks.least_squares(), optimizer=optimizer, batch_size=32, plan=QUICK))
     exact = torch.linalg.eigvalsh(hessian_of_least_squares()).flip(0)[:3].numpy() + decay
     for stage in run.stages:
         np.testing.assert_allclose(stage.curvature, exact, rtol=1e-6)
@@ -37,7 +37,7 @@ def test_curvature_of_least_squares_is_exact_at_every_stage(decay):
 def test_noise_grams_are_those_of_the_micro_batches():
     """The curvature-noise statistic of a stage equals the public estimator at the same vector, seed and batches."""
     task = small_tasks.least_squares()
-    run = read_run(measure(task, optimizer="sgd", batch_size=32, plan=QUICK))
+    run = read_run(measure_run(task, optimizer="sgd", batch_size=32, plan=QUICK))
     vector = torch.linalg.eigh(hessian_of_least_squares())[1][:, -1]
     from probes import curvature_noise
 
@@ -50,7 +50,7 @@ def test_the_sgd_limit_of_least_squares_separates_stable_from_unstable_rates():
     from probes.training import TrainingRun
 
     task = small_tasks.least_squares()
-    limit = advise(measure(task, optimizer="sgd", batch_size=8, plan=QUICK)).max_stable_learning_rate
+    limit = advise(measure_run(task, optimizer="sgd", batch_size=8, plan=QUICK)).max_stable_learning_rate
     outcome = {}
     for factor in (0.7, 1.6):
         import copy
@@ -74,7 +74,7 @@ def test_preconditioner_is_that_of_adam():
     """In the space of P the curvature is that of P^-1/2 H P^-1/2, with P from the expected squared batch gradient."""
     task = small_tasks.least_squares()
     run = read_run(
-        measure(task, optimizer="adamw", batch_size=32, plan=MeasurementPlan(probe_steps=(0,), num_probes=0))
+        measure_run(task, optimizer="adamw", batch_size=32, plan=MeasurementPlan(probe_steps=(0,), num_probes=0))
     )
     from probes import HessianOperator
     from probes.noise import micro_batch_gradients
@@ -116,7 +116,7 @@ def test_state_is_unchanged_after_an_exception_in_the_middle():
             raise RuntimeError("stop here")
 
     with pytest.raises(RuntimeError, match="stop here"):
-        measure(task, optimizer="adamw", batch_size=32, plan=QUICK, progress=fail)
+        measure_run(task, optimizer="adamw", batch_size=32, plan=QUICK, progress=fail)
     assert task.model.training
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, value in task.model.state_dict().items():
@@ -124,7 +124,9 @@ def test_state_is_unchanged_after_an_exception_in_the_middle():
 
 
 def test_same_seed_same_numbers_and_files_round_trip(tmp_path):
-    first, second = (measure(small_tasks.classifier(), optimizer="adamw", batch_size=32, plan=QUICK) for _ in range(2))
+    first, second = (
+        measure_run(small_tasks.classifier(), optimizer="adamw", batch_size=32, plan=QUICK) for _ in range(2)
+    )
     assert first["stages"].to_dataset().identical(second["stages"].to_dataset())
     for suffix in (".nc", ".zarr"):
         path = tmp_path / f"run{suffix}"
@@ -139,7 +141,7 @@ def test_an_interrupted_measurement_carries_its_stages():
             raise KeyboardInterrupt
 
     with pytest.raises(MeasurementInterrupted) as caught:
-        measure(small_tasks.classifier(), optimizer="adamw", batch_size=32, plan=QUICK, progress=interrupt)
+        measure_run(small_tasks.classifier(), optimizer="adamw", batch_size=32, plan=QUICK, progress=interrupt)
     run = read_run(caught.value.run)
     assert [stage.step for stage in run.stages] == [0]
     assert not run.is_complete
@@ -148,7 +150,7 @@ def test_an_interrupted_measurement_carries_its_stages():
 
 def test_stages_are_delivered_as_they_are_measured():
     seen = []
-    measure(
+    measure_run(
         small_tasks.classifier(),
         optimizer="sgd",
         batch_size=32,
@@ -160,7 +162,7 @@ def test_stages_are_delivered_as_they_are_measured():
 
 def test_probe_steps_that_diverge_start_again_more_gently():
     plan = MeasurementPlan(probe_steps=(0, 10), probe_learning_rate=1e4, num_probes=0)
-    run = read_run(measure(small_tasks.least_squares(), optimizer="sgd", batch_size=32, plan=plan))
+    run = read_run(measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=32, plan=plan))
     assert "raised the loss" in run.attributes["remarks"]
     assert run.attributes["probe_learning_rate"] < 1e4
     assert all(later.loss < earlier.loss for earlier, later in itertools.pairwise(run.stages))
@@ -170,17 +172,17 @@ def test_a_trained_model_is_measured_where_it_is():
     task = small_tasks.classifier()
     task.pretrained = True
     plan = MeasurementPlan(probe_steps=(0,), num_probes=0)
-    advice = advise(measure(task, optimizer="adamw", batch_size=32, plan=plan))
+    advice = advise(measure_run(task, optimizer="adamw", batch_size=32, plan=plan))
     assert "measured after real steps" not in " ".join(c.claim for c in advice.learning_rate.checks if not c.passed)
 
 
 def test_wrong_calls_are_refused_before_anything_is_measured():
     with pytest.raises(ArgumentError, match="256 samples"):
-        measure(small_tasks.classifier(), batch_size=257)
+        measure_run(small_tasks.classifier(), batch_size=257)
     with pytest.raises(TaskError, match="mean"):
-        measure(small_tasks.sum_loss())
+        measure_run(small_tasks.sum_loss())
     with pytest.raises(NonFiniteError, match="NaN"):
-        measure(small_tasks.nan_loss())
+        measure_run(small_tasks.nan_loss())
     for arguments in ({"probe_steps": (10, 5)}, {"num_steps": 0}, {"matrix": "fisher"}, {"probe_learning_rate": -1.0}):
         with pytest.raises(ArgumentError):
             MeasurementPlan(**arguments)

@@ -30,7 +30,7 @@ def test_convolutions_of_every_geometry(case, biased):
     b = normal(filters[0], seed=3).requires_grad_() if biased else None
 
     def function(*tensors):
-        with rewritten(for_double_backward=True):
+        with rewritten("all"):
             return act(*tensors, **options) if biased else act(*tensors, None, **options)
 
     inputs = (x, w, b) if biased else (x, w)
@@ -41,7 +41,7 @@ def test_convolutions_of_every_geometry(case, biased):
 
 def test_what_a_convolution_leaves_to_pytorch():
     x, w = normal(2, 4, 6, 6), normal(3, 4, 3, 3)
-    with rewritten(for_double_backward=True):
+    with rewritten("all"):
         same = functional.conv2d(x, w, padding="same")
         single = functional.conv2d(x[0], w)
     torch.testing.assert_close(same, functional.conv2d(x, w, padding="same"))
@@ -50,7 +50,7 @@ def test_what_a_convolution_leaves_to_pytorch():
 
 def test_derivatives_of_a_convolution_under_vmap():
     x, w, g = normal(2, 4, 6, 6).requires_grad_(), normal(3, 4, 3, 3).requires_grad_(), normal(5, 2, 3, 4, 4)
-    with rewritten(for_double_backward=True):
+    with rewritten("all"):
         y = functional.conv2d(x, w)
     rows = torch.stack([torch.autograd.grad(y, w, row, retain_graph=True)[0] for row in g])
     batched = torch.autograd.grad(y, w, g, is_grads_batched=True, retain_graph=True)[0]
@@ -64,7 +64,7 @@ def test_batch_normalization_with_running_statistics(shape, affine):
     mean, variance = normal(4, seed=1), normal(4, seed=2).exp()
     weight, bias = (normal(4, seed=3), normal(4, seed=4)) if affine else (None, None)
     x = normal(*shape)
-    with rewritten(for_double_backward=True):
+    with rewritten("all"):
         found = functional.batch_norm(x, mean, variance, weight, bias, False, 0.1, 1e-3)
         trained = functional.batch_norm(x, mean.clone(), variance.clone(), weight, bias, True, 0.1, 1e-3)
     torch.testing.assert_close(found, functional.batch_norm(x, mean, variance, weight, bias, False, 0.1, 1e-3))
@@ -153,7 +153,7 @@ def test_weight_norm_in_a_network(kind):
 
 def test_calls_outside_are_not_caught():
     x = normal(2, 4, 6, 6).requires_grad_()
-    with rewritten(for_double_backward=True):
+    with rewritten("all"):
         inside = functional.conv2d(x, normal(3, 4, 3, 3))
     outside = functional.conv2d(x, normal(3, 4, 3, 3))
     assert "_Convolution" in type(inside.grad_fn).__name__

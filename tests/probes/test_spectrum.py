@@ -1,0 +1,194 @@
+"""Spectra of a task's matrices: closed forms, layers, one pass over the data, an untouched model, interruption."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import probes
+import spectra
+from probes import GaussNewtonOperator, HessianOperator
+from probes.operators import MATRICES
+from probes.spectrum import SpectrumInterrupted
+from spectra.errors import ArgumentError, NonFiniteError
+from tests.probes import small_tasks
+
+
+def dense(kind, task, **options) -> np.ndarray:
+    operator = kind(task.model, task.loss, task.data, check=False, **options)
+    return (operator @ torch.eye(operator.shape[0], dtype=operator.dtype)).numpy()
+
+
+def quantity(node, name):
+    return node["quantities"].to_dataset().sel(quantity=name)
+
+
+@pytest.fixture(scope="module")
+def two_matrices():
+    return probes.measure(small_tasks.classifier(), matrices=("hessian", "gauss_newton"), per_layer=True)
+
+
+def test_least_squares_has_the_spectrum_of_its_data():
+    task = small_tasks.least_squares()
+    inputs, _ = task.data[0]
+    expected = np.linalg.eigvalsh((2 * inputs.T @ inputs / len(inputs)).numpy())
+    found = probes.measure(task)["hessian"]
+    pairs = found["eigenpairs"].to_dataset()
+    np.testing.assert_allclose(pairs["eigenvalue"], np.concatenate([expected[::-1][:5], expected[:5]]), rtol=1e-9)
+    assert float(quantity(found, "trace")["value"]) == pytest.approx(np.sum(expected))
+    assert float(quantity(found, "condition_number")["value"]) == pytest.approx(expected[-1] / expected[0])
+    assert quantity(found, "condition_number")["status"] == "exact"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("hessian", HessianOperator), ("gauss_newton", GaussNewtonOperator)])
+def test_matrices_and_their_layers_have_the_eigenvalues_of_the_dense_ones(two_matrices, name, kind):
+    task = small_tasks.classifier()
+    blocks = {"": (two_matrices[name], None), "0": (two_matrices[f"{name}/layers/0"], "0")}
+    blocks["2"] = (two_matrices[f"{name}/layers/2"], "2")
+    for node, parameters in blocks.values():
+        expected = np.linalg.eigvalsh(dense(kind, task, parameters=parameters))
+        pairs = node["eigenpairs"].to_dataset()
+        error = np.abs(pairs["eigenvalue"] - np.concatenate([expected[::-1][:5], expected[:5]]))
+        asked = slice(0, 6)
+        assert bool(np.all((error <= pairs["error_bound"])[asked]))
+        assert bool(pairs["converged"][asked].all())
+        trace = quantity(node, "trace")
+        assert trace["low"] <= np.sum(expected) <= trace["high"]
+        assert node.attrs["dimension"] == len(expected)
+
+
+def test_the_tree_says_what_was_measured(two_matrices):
+    attrs = two_matrices.attrs
+    assert attrs["schema"] == "spectra/spectrum"
+    assert attrs["task"] == "classifier"
+    assert attrs["loss_function"] == "CrossEntropyLoss"
+    assert attrs["num_samples"] == 256
+    assert attrs["dimension"] == 83
+    assert attrs["mode"] == "train"
+    assert attrs["status"] == "complete"
+    assert json.loads(attrs["matrices"]) == list(two_matrices.children) == ["hessian", "gauss_newton"]
+    every = [node for node in two_matrices.subtree if "measure" in node.children]
+    assert len(every) == 6
+    assert attrs["num_matvecs"] == sum(node.attrs["num_matvecs"] for node in every)
+    for node in every:
+        assert node.attrs["product_strategy"]
+        assert node.attrs["seconds"] > 0
+        spectra.validate_measure(node["measure"].to_dataset())
+    assert quantity(two_matrices["gauss_newton"], "negative_mass")["high"] == 0.0
+    assert json.loads(two_matrices["hessian/layers/2"].attrs["parameters"]) == ["2.weight", "2.bias"]
+
+
+@pytest.mark.parametrize("name", list(MATRICES))
+def test_every_matrix_by_name(name):
+    found = probes.measure(small_tasks.classifier(), matrices=name, max_matvecs=40, check=False)
+    assert list(found.children) == [name]
+    assert np.isfinite(quantity(found[name], "largest_eigenvalue")["value"])
+
+
+def test_data_are_read_once():
+    task = small_tasks.classifier()
+    passes = 0
+
+    class Counted:
+        def __iter__(self):
+            nonlocal passes
+            passes += 1
+            return iter(small_tasks.classifier().data)
+
+    task.data = Counted()
+    probes.measure(task, matrices=("hessian", "gauss_newton"), max_matvecs=30)
+    once = passes
+    passes = 0
+    task = small_tasks.classifier()
+    task.data = Counted()
+    probes.measure(task, matrices="hessian", max_matvecs=30)
+    assert once == passes
+
+
+def test_the_model_is_left_as_it_was():
+    task = small_tasks.classifier()
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    random_state = torch.random.get_rng_state()
+    probes.measure(task, per_layer=True, max_matvecs=30)
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert all(parameter.grad is None for parameter in task.model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
+    assert task.model.training
+
+
+def test_budget_holds_for_each_matrix_and_layer():
+    found = probes.measure(small_tasks.classifier(), per_layer=True, max_matvecs=12)
+    for node in found.subtree:
+        if "measure" in node.children:
+            assert node.attrs["num_matvecs"] <= 12
+
+
+@pytest.mark.parametrize("after", ["hessian", "gauss_newton", "hessian of 2"])
+def test_what_was_measured_before_an_interrupt_is_kept(after):
+    def interrupt(label, done, total):
+        if label == after and done >= 10:
+            raise KeyboardInterrupt
+
+    kept = []
+    with pytest.raises(SpectrumInterrupted) as caught:
+        probes.measure(
+            small_tasks.classifier(),
+            matrices=("hessian", "gauss_newton"),
+            per_layer=True,
+            progress=interrupt,
+            on_result=lambda tree: kept.append(len(tree.children)),
+        )
+    found = caught.value.spectrum
+    assert found.attrs["status"] == "interrupted"
+    path = {"hessian": "hessian", "gauss_newton": "gauss_newton", "hessian of 2": "hessian/layers/2"}[after]
+    assert found[path].attrs["ended"] == "interrupted"
+    assert "measure" in found[path].children
+    assert len(kept) == {"hessian": 0, "hessian of 2": 2, "gauss_newton": 3}[after]
+
+
+def test_progress_names_what_is_measured():
+    seen = []
+    probes.measure(small_tasks.classifier(), per_layer=True, progress=lambda *step: seen.append(step), max_matvecs=30)
+    labels = list(dict.fromkeys(label for label, _, _ in seen))
+    assert labels == ["hessian: checking the operator", "hessian", "hessian of 0", "hessian of 2"]
+    assert all(done <= total for _, done, total in seen)
+
+
+def test_same_seed_same_numbers():
+    one, two = (probes.measure(small_tasks.classifier(), rng=3, max_matvecs=40) for _ in range(2))
+    for name in ("value", "low", "high"):
+        np.testing.assert_allclose(one["hessian/quantities"][name], two["hessian/quantities"][name], rtol=1e-9)
+
+
+def test_eigenvectors_are_kept_if_asked_for():
+    task = small_tasks.classifier()
+    pairs = probes.measure(task, keep_vectors=True)["hessian/eigenpairs"].to_dataset()
+    matrix, y = dense(HessianOperator, task), pairs["eigenvector"].values
+    residual = np.linalg.norm(matrix @ y.T - pairs["eigenvalue"].values * y.T, axis=0)
+    np.testing.assert_allclose(residual, pairs["residual"], atol=1e-10)
+
+
+def test_a_wrong_call_is_refused_before_anything_runs():
+    task = small_tasks.classifier()
+    with pytest.raises(ArgumentError, match=r"hessian, gauss_newton.*'hesian'"):
+        probes.measure(task, matrices="hesian")
+    with pytest.raises(ArgumentError, match="matrices"):
+        probes.measure(task, matrices=())
+    with pytest.raises(ArgumentError, match="max_matvecs"):
+        probes.measure(task, max_matvecs=2)
+    with pytest.raises(ArgumentError, match="rng"):
+        probes.measure(task, rng=-1)
+
+
+def test_what_cannot_be_measured_is_named():
+    with pytest.raises(NonFiniteError):
+        probes.measure(small_tasks.nan_loss())
+
+
+def test_the_tree_survives_a_file(two_matrices, tmp_path):
+    again = spectra.load(spectra.save(two_matrices, tmp_path / "spectrum.nc"))
+    assert [node.path for node in again.subtree] == [node.path for node in two_matrices.subtree]
+    for node in two_matrices.subtree:
+        assert again[node.path].to_dataset(inherit=False).equals(node.to_dataset(inherit=False))
+        assert again[node.path].attrs == node.attrs

@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 
 from probes.batches import Batch, Samples
-from probes.losses import read_loss
+from probes.model_loss import read_any_loss
 from probes.noise import curvature_noise_grams, gram, micro_batch_gradients, micro_batches
 from probes.operators import GaussNewtonOperator, HessianOperator
 from probes.parameters import flatten, select
@@ -110,7 +110,7 @@ def measure_run(
     """
     plan = plan or MeasurementPlan()
     spec = OptimizerSpec(kind=optimizer) if isinstance(optimizer, str) else optimizer  # type: ignore[arg-type]
-    if read_loss(task.loss).reduction == "sum":
+    if read_any_loss(task.loss).reduction == "sum":
         raise TaskError(
             "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over "
             "samples. Use reduction='mean'."

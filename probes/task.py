@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from probes.batches import Batches, Samples
-from probes.losses import read_loss
+from probes.model_loss import ModelLoss, read_any_loss
 from probes.parameters import ParameterSpec, select
 from spectra.errors import CheckpointError, SpectraError, TaskError
 
@@ -32,7 +32,8 @@ class Task:
     model : torch.nn.Module
         Measured in the mode it is in; never changed.
     loss : torch.nn loss or callable
-        ``(output, target) -> scalar``, the mean over the samples of a batch.
+        ``(output, target) -> scalar``, the mean over the samples of a batch, or ``(model, batch) -> scalar``, see
+        :class:`probes.model_loss.ModelLoss`.
     data : iterable of batches, DataLoader, or one batch
         The training data, in a fixed order; see :class:`probes.batches.Batches`.
     name : str, optional
@@ -75,7 +76,7 @@ class Task:
             raise TaskError(f"Task.model must be a torch.nn.Module; got {_said(self.model)}.{hint}")
         if isinstance(self.loss, type):
             raise TaskError(f"Task.loss must be an instance; got the class {self.loss.__name__}: add ().")
-        read_loss(self.loss)
+        read_any_loss(self.loss)
         if self.data is None:
             raise TaskError("Task.data must be batches of (inputs, target), a DataLoader or one batch; got None.")
         if self.output is not None and not callable(self.output):
@@ -84,12 +85,13 @@ class Task:
             self.name = type(self.model).__name__
         if isinstance(self.parameters, Iterable) and not isinstance(self.parameters, str):
             self.parameters = list(self.parameters)
-        select(self.model, self.parameters)
+        select(self.model, self.parameters, allow_half=True)
 
     @functools.cached_property
     def batches(self) -> Batches:
         """The data, read once and frozen in their order, delivered on the model's device."""
-        return Batches(self.data, device=next(self.model.parameters()).device)
+        paired = not isinstance(read_any_loss(self.loss), ModelLoss)
+        return Batches(self.data, device=next(self.model.parameters()).device, paired=paired)
 
     def samples(self) -> Samples:
         """Return all samples in one store, to draw batches of any size from."""

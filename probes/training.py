@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from probes.batches import Batch, Samples
-from probes.losses import read_loss
-from probes.objective import forward
+from probes.objective import read_objective
 from probes.state import preserved_random_state
 from probes.task import Task
 from spectra.errors import ArgumentError
@@ -84,9 +83,8 @@ class TrainingRun:
         self.optimizer = build_optimizer(optimizer, parameters, learning_rate)
         self.learning_rate = learning_rate
         self.losses: list[float] = []
-        self._task = task
         self._seed = int(rng.spawn(1)[0].integers(2**62))
-        self._loss = read_loss(task.loss)
+        self._objective = read_objective(model, task.loss, output=task.output)
         self._batches = shuffled_batches(samples, batch_size=batch_size, rng=rng)
 
     def advance(self, count: int) -> bool:
@@ -113,7 +111,7 @@ class TrainingRun:
             torch.manual_seed(self._seed + len(self.losses))
             batch = next(self._batches)
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss.value(forward(self.model, batch, self._task.output), batch.target)
+            loss = self._objective.evaluate(batch)
             loss.backward()
             self.losses.append(float(loss.detach()))
             if self._has_diverged():

@@ -44,7 +44,8 @@ def summarize_spectrum(tree: "xr.DataTree") -> dict[str, Any]:
     schema = tree.attrs.get("schema")
     if schema not in ("spectra/survey", "spectra/spectrum"):
         raise ArgumentError(f"a tree of spectra.survey or probes.measure is required, got schema {schema!r}")
-    attributes, matrices = {}, {}
+    attributes: dict[str, Any] = {}
+    matrices: dict[str, Any] = {}
     if schema == "spectra/survey":
         matrices[str(tree.attrs["operator"])] = _matrix(tree)
     else:
@@ -87,7 +88,7 @@ def render_spectrum(tree: "xr.DataTree", *, format: Literal["text", "markdown", 
 
 
 def _attributes(node: "xr.DataTree") -> dict[str, Any]:
-    plain = {key: value.item() if hasattr(value, "item") else value for key, value in node.attrs.items()}
+    plain = {str(key): value.item() if hasattr(value, "item") else value for key, value in node.attrs.items()}
     return {key: value for key, value in plain.items() if key not in _BULKY}
 
 
@@ -129,10 +130,14 @@ def _sections(name: str, found: dict[str, Any], *, markdown: bool) -> list[str]:
     n = found["attributes"]["dimension"]
     heading = f"## {name} ({n} x {n})" if markdown else f"{name.upper()} ({n} x {n})"
     sections = [gap.join([heading, _cost(found["attributes"])])]
-    header = ("eigenvalue", "value", "bound", "within tolerance", "multiplicity")
-    sections.append(table(header, _pair_rows(found["eigenpairs"]), markdown=markdown))
-    header = ("quantity", "value", f"{found['attributes']['level']:.0%} interval", "status", "what the interval covers")
-    sections.append(table(header, _quantity_rows(found["quantities"]), markdown=markdown))
+    pairs, numbers = _pair_rows(found["eigenpairs"]), _quantity_rows(found["quantities"])
+    level = f"{found['attributes']['level']:.0%} interval"
+    sections.append(
+        table(("eigenvalue", "value", "bound", "within tolerance", "multiplicity"), pairs, markdown=markdown)
+    )
+    sections.append(
+        table(("quantity", "value", level, "status", "what the interval covers"), numbers, markdown=markdown)
+    )
     if found["layers"]:
         header = ("layer", "parameters", "largest", "smallest", "trace", "negative mass", "products", "all reached")
         rows = [_layer_row(layer, content) for layer, content in found["layers"].items()]
@@ -164,7 +169,8 @@ def _cost(attributes: dict[str, Any]) -> str:
 
 
 def _pair_rows(pairs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    rows, count = [], {"largest": 0, "smallest": 0}
+    rows: list[tuple[str, ...]] = []
+    count = {"largest": 0, "smallest": 0}
     for pair in pairs:
         count[pair["end"]] += 1
         times = str(pair["multiplicity"]) if pair["multiplicity_resolved"] else f">= {pair['multiplicity']}"
@@ -181,7 +187,7 @@ def _pair_rows(pairs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _quantity_rows(quantities: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, item in quantities.items():
         low, high = item["low"], item["high"]
         interval, value = f"[{number(low, 4)}, {number(high, 4)}]", number(item["value"], 4)

@@ -120,11 +120,13 @@ def spectrum(
             )
     except SpectrumInterrupted as interrupted:
         count = sum("measure" in node.children for node in interrupted.spectrum.subtree)
-        where = "nothing was saved (no output file was named)"
-        if count and output is not None:
+        if count == 0:
+            say("interrupted before anything was measured; nothing was saved")
+        elif output is None:
+            say(f"interrupted with {count} matrices and layers begun; nothing was saved (no output file was named)")
+        else:
             keep(interrupted.spectrum)
-            where = f"what was measured is in {output}"
-        say(f"interrupted with {count} matrices and layers measured, the last in part; {where}")
+            say(f"interrupted with {count} matrices and layers begun; what was measured is in {output}")
         raise typer.Exit(INTERRUPTED) from None
     keep(found)
     typer.echo(render_spectrum(found, format=format))  # type: ignore[arg-type]

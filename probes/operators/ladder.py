@@ -7,6 +7,7 @@ The names, the safest first:
 * ``vmap_reverse``: reverse mode twice, kept, mapped over the block;
 * ``batched_graph`` (Hessian): double backward through the live model, one pass for the whole block;
 * ``rebuilt_graph``: a fresh graph for each column; never chosen for speed;
+* ``compiled`` (Hessian): ``vmap_reverse`` compiled by Inductor, which takes long; never chosen, only asked for;
 * ``differences`` (Hessian): central differences in float64; never chosen, only asked for.
 
 A single vector takes ``kept_graph``. The first block makes every candidate multiply it on the first micro-batch; those
@@ -32,7 +33,7 @@ AGREEMENT = {torch.float32: 1e-4, torch.float64: 1e-9}
 ADVANTAGE = 0.95
 #: What takes less than so many seconds is timed so many times, for it may have been interrupted.
 BRIEF, REPETITIONS = 0.1, 3
-_NEVER_CHOSEN = ("rebuilt_graph", "differences")
+_NEVER_CHOSEN = ("rebuilt_graph", "compiled", "differences")
 
 
 class Built(Protocol):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
+from probes.operators.compiled import multiplication
 from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, joined, rows_of
 
 __all__ = ["DIFFERENCE_STEP", "SECOND_ORDER", "Quadratic"]
@@ -124,6 +125,13 @@ def vmap_reverse(piece: Piece) -> Quadratic:
     return Quadratic(loss.detach(), multiply)
 
 
+def compiled(piece: Piece) -> Quadratic:
+    """``vmap_reverse`` as a compiled program, see :mod:`probes.operators.compiled`."""
+    with torch.no_grad():
+        loss = piece.evaluate("loss", connected=False)
+    return Quadratic(loss, multiplication(piece))
+
+
 def differences(piece: Piece) -> Quadratic:
     r"""Central differences of the gradient in a float64 copy, for what cannot be differentiated twice.
 
@@ -163,11 +171,12 @@ def _gradients(piece: Piece) -> tuple[Tensor, list[bool], dict[int, Tensor]]:
     return loss.detach(), [g is not None for g in gradients], curved
 
 
-#: By name, the safest first. Differences are never chosen, only asked for.
+#: By name, the safest first. The last three are never chosen, only asked for.
 SECOND_ORDER: dict[str, Callable[[Piece], Quadratic]] = {
     "kept_graph": kept_graph,
     "vmap_reverse": vmap_reverse,
     "batched_graph": batched_graph,
     "rebuilt_graph": rebuilt_graph,
+    "compiled": compiled,
     "differences": differences,
 }

@@ -20,7 +20,7 @@ def test_asymmetry_of_the_operator_itself_is_seen():
     matrix = np.array([[3.0, 0.1], [0.0, 2.0]])
     skew = relative_skew(matrix, np.linalg.norm(matrix, axis=0))
     assert skew == pytest.approx(0.1 / 3.0, rel=1e-12)
-    with pytest.raises(NotSymmetricError, match="relative difference 0.033"):
+    with pytest.raises(NotSymmetricError, match=r"relative difference 0\.033"):
         judge(skew, eps=np.finfo(float).eps, error=NotSymmetricError, message="A")
 
 

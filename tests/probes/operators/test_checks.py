@@ -13,7 +13,6 @@ from spectra.errors import (
     DerivativeError,
     NonDeterministicError,
     NonFiniteError,
-    NotSymmetricError,
     TaskError,
 )
 from tests.probes.networks import cnn, cut, labels, mlp, normal, seeded, transformer

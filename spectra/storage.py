@@ -21,8 +21,10 @@ SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     MEASURE_SCHEMA: (MEASURE_SCHEMA_VERSION, ("ritz_value", "weight")),
     "spectra/eigenpairs": (1, ("eigenvalue", "residual")),
     "spectra/run": (1, ()),
+    "spectra/spectrum": (1, ()),
+    "spectra/survey": (1, ()),
 }
-TREE_SCHEMAS = ("spectra/run",)
+TREE_SCHEMAS = ("spectra/run", "spectra/spectrum", "spectra/survey")
 SUFFIXES = (".nc", ".zarr")
 
 PathLike = str | os.PathLike[str]

@@ -70,10 +70,28 @@ def sum_loss() -> Task:
     return Task(network(), torch.nn.CrossEntropyLoss(reduction="sum"), [data()])
 
 
-def weight_norm() -> Task:
-    """Return a task whose second derivative is silently wrong in PyTorch, and not symmetric."""
-    layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(6, 3))
-    return Task(layer.double(), torch.nn.CrossEntropyLoss(), [data()])
+def once_differentiable() -> Task:
+    """Return a task with a layer whose backward pass is cut, so that its second derivative is silently wrong."""
+
+    class _Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return 2 * x.detach() * gradient
+
+    class Squares(torch.nn.Module):
+        def forward(self, x):
+            return _Once.apply(x)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(6, 8), Squares(), torch.nn.Linear(8, 3)).double()
+    return Task(model, torch.nn.CrossEntropyLoss(), [data()])
 
 
 def wrong_backward() -> Task:

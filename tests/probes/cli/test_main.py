@@ -168,7 +168,7 @@ def test_a_parameter_without_gradient_is_a_warning_not_a_failure(tmp_path):
         (f"{TASKS}:frozen", "no trainable parameter"),
         (f"{TASKS}:sum_loss", "mean"),
         (f"{TASKS}:wrong_backward", "not the derivative of its loss"),
-        (f"{TASKS}:weight_norm", "weight_norm"),
+        (f"{TASKS}:once_differentiable", "_Once"),
         (f"{TASKS}:pickled_checkpoint", "weights_only"),
     ],
 )

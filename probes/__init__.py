@@ -10,11 +10,26 @@ import spectra
 
 if TYPE_CHECKING:
     from probes import examples as examples
+    from probes.checkpoints import CheckpointReport as CheckpointReport
+    from probes.checkpoints import load_checkpoint as load_checkpoint
+    from probes.checkpoints import read_state_dict as read_state_dict
     from probes.measurement import measure_run as measure_run
+    from probes.model_loss import ModelLoss as ModelLoss
     from probes.noise import curvature_noise as curvature_noise
     from probes.noise import gradient_noise as gradient_noise
+    from probes.operators import EmpiricalFisherOperator as EmpiricalFisherOperator
+    from probes.operators import FisherOperator as FisherOperator
     from probes.operators import GaussNewtonOperator as GaussNewtonOperator
+    from probes.operators import GradientCovarianceOperator as GradientCovarianceOperator
     from probes.operators import HessianOperator as HessianOperator
+    from probes.operators import InverseEmpiricalFisher as InverseEmpiricalFisher
+    from probes.operators import JacobianOperator as JacobianOperator
+    from probes.operators import MonteCarloFisherOperator as MonteCarloFisherOperator
+    from probes.operators import NTKOperator as NTKOperator
+    from probes.operators import ResidualOperator as ResidualOperator
+    from probes.operators import block_diagonal as block_diagonal
+    from probes.operators import preconditioned as preconditioned
+    from probes.operators import preconditioner_of as preconditioner_of
     from probes.plan import MeasurementPlan as MeasurementPlan
     from probes.recommendation import recommend as recommend
     from probes.spectrum import measure as measure
@@ -22,16 +37,31 @@ if TYPE_CHECKING:
     from probes.task import load_task as load_task
 
 __all__ = [
+    "CheckpointReport",
+    "EmpiricalFisherOperator",
+    "FisherOperator",
     "GaussNewtonOperator",
+    "GradientCovarianceOperator",
     "HessianOperator",
+    "InverseEmpiricalFisher",
+    "JacobianOperator",
     "MeasurementPlan",
+    "ModelLoss",
+    "MonteCarloFisherOperator",
+    "NTKOperator",
+    "ResidualOperator",
     "Task",
+    "block_diagonal",
     "curvature_noise",
     "examples",
     "gradient_noise",
+    "load_checkpoint",
     "load_task",
     "measure",
     "measure_run",
+    "preconditioned",
+    "preconditioner_of",
+    "read_state_dict",
     "recommend",
 ]
 
@@ -45,15 +75,30 @@ if not getattr(spectra, "__spectra_probes__", False):
     )
 
 _HOMES = {
+    "CheckpointReport": "probes.checkpoints",
+    "EmpiricalFisherOperator": "probes.operators",
+    "FisherOperator": "probes.operators",
     "GaussNewtonOperator": "probes.operators",
+    "GradientCovarianceOperator": "probes.operators",
     "HessianOperator": "probes.operators",
+    "InverseEmpiricalFisher": "probes.operators",
+    "JacobianOperator": "probes.operators",
+    "MeasurementPlan": "probes.plan",
+    "ModelLoss": "probes.model_loss",
+    "MonteCarloFisherOperator": "probes.operators",
+    "NTKOperator": "probes.operators",
+    "ResidualOperator": "probes.operators",
     "Task": "probes.task",
+    "block_diagonal": "probes.operators",
     "curvature_noise": "probes.noise",
     "gradient_noise": "probes.noise",
+    "load_checkpoint": "probes.checkpoints",
     "load_task": "probes.task",
-    "MeasurementPlan": "probes.plan",
     "measure": "probes.spectrum",
     "measure_run": "probes.measurement",
+    "preconditioned": "probes.operators",
+    "preconditioner_of": "probes.operators",
+    "read_state_dict": "probes.checkpoints",
     "recommend": "probes.recommendation",
 }
 

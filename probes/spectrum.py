@@ -10,6 +10,8 @@ import xarray as xr
 
 from probes.operators import MATRICES, CurvatureOperator
 from probes.operators.blocks import layers
+from probes.operators.dual import dual_is_cheaper, dual_survey
+from probes.operators.factored import FactoredOperator
 from probes.task import Task
 from spectra import SurveyInterrupted, survey
 from spectra.errors import ArgumentError, NonFiniteError
@@ -20,6 +22,10 @@ __all__ = ["SPECTRUM_SCHEMA", "SPECTRUM_SCHEMA_VERSION", "SpectrumInterrupted", 
 
 SPECTRUM_SCHEMA = "spectra/spectrum"
 SPECTRUM_SCHEMA_VERSION = 1
+
+#: What a matrix takes at the defaults (scripts/benchmarks/survey_accuracy.py): up to so many rows, the Gram matrix of
+#: the outputs is cheaper.
+EXPECTED_MATVECS = 80
 
 Progress = Callable[[str, int, int], None]
 
@@ -102,6 +108,10 @@ def measure(
 
     Notes
     -----
+    A Gauss-Newton, Fisher or empirical Fisher matrix whose outputs are few (at most ``max_matvecs``, or 80, over all
+    samples) is not sampled: the Gram matrix of its outputs gives all its eigenvalues exactly, see
+    :mod:`probes.operators.dual`; ``ended`` is then "exact".
+
     The data are read once, and all matrices share model and batches. At the defaults a matrix of a network of some
     thousand parameters took 73 to 92 products (``scripts/benchmarks/survey_accuracy.py``).
 
@@ -210,6 +220,11 @@ class _Session:
     ) -> None:
         """Measure one operator and keep its answer, also that of an interrupted run."""
         began = time.perf_counter()
+        dual = self.dual_survey(label, operator)
+        if dual is not None:
+            self.keep(dual, operator, path, time.perf_counter() - began)
+            on_result(self.tree())
+            return
         try:
             answer = survey(
                 operator,
@@ -223,6 +238,16 @@ class _Session:
             raise
         self.keep(answer, operator, path, time.perf_counter() - began)
         on_result(self.tree())
+
+    def dual_survey(self, label: str, operator: CurvatureOperator) -> xr.DataTree | None:
+        """Return the exact answer where the Gram matrix of the outputs gives it for fewer products, else None."""
+        budget = self.options["max_matvecs"] or EXPECTED_MATVECS
+        if self.options["keep_vectors"] or not dual_is_cheaper(operator, num_products=budget):
+            return None
+        self.progress(f"{label}: Gram matrix of the outputs", 0, 1)
+        asked = {key: self.options[key] for key in ("tolerance", "trace_rtol")}
+        assert isinstance(operator, FactoredOperator)  # no other has a dual
+        return dual_survey(operator, num_extremal=self.options["num_extremal"], max_matvecs=budget, **asked)
 
     def keep(self, answer: xr.DataTree, operator: CurvatureOperator, path: str, seconds: float) -> None:
         """Add the answer for one operator to the tree."""

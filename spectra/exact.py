@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from spectra.errors import ArgumentError
 from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION
@@ -10,12 +11,13 @@ from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["exact_measure"]
+__all__ = ["distinct", "exact_measure"]
 
 
 def exact_measure(
-    eigenvalues: np.ndarray,
+    eigenvalues: ArrayLike,
     *,
+    num_zeros: int = 0,
     operator: str = "matrix",
     num_matvecs: int = 0,
     dtype: str = "float64",
@@ -25,8 +27,10 @@ def exact_measure(
 
     Parameters
     ----------
-    eigenvalues : array-like, shape (n,)
-        All of them, with repetitions, in any order.
+    eigenvalues : array-like
+        With repetitions, in any order.
+    num_zeros : int
+        Further eigenvalues that are 0; n counts them.
     operator, num_matvecs, dtype
         Recorded as attributes.
     error : float, optional
@@ -56,16 +60,8 @@ def exact_measure(
 
     from spectra.provenance import provenance
 
-    values = np.sort(np.asarray(eigenvalues, dtype=np.float64).reshape(-1))
-    if values.size == 0 or not np.all(np.isfinite(values)):
-        raise ArgumentError("eigenvalues must be finite, and at least one")
-    n = values.size
-    if error is None:
-        error = n * float(np.finfo(np.float64).eps) * float(np.max(np.abs(values)))
-    begins = np.concatenate([[0], np.flatnonzero(np.diff(values) > error) + 1])
-    multiplicity = np.diff(np.concatenate([begins, [n]])).astype(np.int64)
-    nodes = np.add.reduceat(values, begins) / multiplicity
-    count = len(nodes)
+    nodes, multiplicity, error = distinct(eigenvalues, num_zeros=num_zeros, error=error)
+    n, count = int(np.sum(multiplicity)), len(nodes)
     return xr.Dataset(
         {
             "ritz_value": (("probe", "node"), nodes[None], {"long_name": "eigenvalue"}),
@@ -91,3 +87,26 @@ def exact_measure(
             dtype=dtype,
         ),
     )
+
+
+def distinct(
+    eigenvalues: ArrayLike, *, num_zeros: int = 0, error: float | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the distinct eigenvalues, ascending, how often each occurs, and the distance that tells them apart."""
+    values = np.asarray(eigenvalues, dtype=np.float64).reshape(-1)
+    if values.size + num_zeros < 1 or not np.all(np.isfinite(values)):
+        raise ArgumentError("eigenvalues must be finite, and at least one")
+    if error is None:
+        scale = float(np.max(np.abs(values))) if values.size else 0.0
+        error = (values.size + num_zeros) * float(np.finfo(np.float64).eps) * scale
+    # All zeros, those given and those counted, are one node at 0 exactly.
+    is_zero = np.abs(values) <= error if num_zeros else np.zeros(values.shape, dtype=bool)
+    rest = np.sort(values[~is_zero])
+    begins = np.concatenate([[0], np.flatnonzero(np.diff(rest) > error) + 1]) if rest.size else np.zeros(0, dtype=int)
+    times = np.diff(np.concatenate([begins, [rest.size]])).astype(np.int64) if rest.size else np.zeros(0, np.int64)
+    nodes = np.add.reduceat(rest, begins) / times if rest.size else np.zeros(0)
+    if num_zeros:
+        place = int(np.searchsorted(nodes, 0.0))
+        nodes = np.insert(nodes, place, 0.0)
+        times = np.insert(times, place, num_zeros + int(np.sum(is_zero)))
+    return nodes, times, error

@@ -131,7 +131,7 @@ def _sections(name: str, found: dict[str, Any], *, markdown: bool) -> list[str]:
     heading = f"## {name} ({n} x {n})" if markdown else f"{name.upper()} ({n} x {n})"
     sections = [gap.join([heading, _cost(found["attributes"])])]
     pairs, numbers = _pair_rows(found["eigenpairs"]), _quantity_rows(found["quantities"])
-    level = f"{found['attributes']['level']:.0%} interval"
+    level = "interval" if found["attributes"]["level"] == 1.0 else f"{found['attributes']['level']:.0%} interval"
     sections.append(
         table(("eigenvalue", "value", "bound", "within tolerance", "multiplicity"), pairs, markdown=markdown)
     )
@@ -148,6 +148,9 @@ def _sections(name: str, found: dict[str, Any], *, markdown: bool) -> list[str]:
 
 def _cost(attributes: dict[str, Any]) -> str:
     """Say what was spent, and what was reached with it."""
+    if attributes["ended"] == "exact":
+        exact = f"{attributes['num_matvecs']} products: all eigenvalues, exactly, from the Gram matrix of the outputs"
+        return "\n".join([exact, *(f"note: {line}" for line in str(attributes.get("remarks", "")).splitlines())])
     spent = (
         f"{attributes['num_matvecs']} products of at most {attributes['max_matvecs']}: {attributes['num_probes']} "
         f"probes x {attributes['num_steps']} steps, {attributes['num_samples']} samples of the trace"

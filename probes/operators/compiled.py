@@ -1,8 +1,8 @@
 """Hessian products compiled by Inductor: several times faster for small networks, after a long first call.
 
 The product with a block, as a program of PyTorch's elementary operations, is recorded once for every shape of a batch
-and compiled. Recording runs the model as it is on one batch: a forward pass that takes another way for other data (Python
-branches on values that PyTorch does not see) would be frozen, so that this is only done when asked for.
+and compiled. Recording runs the model as it is on one batch: a forward pass that takes another way for other data
+(Python branches on values that PyTorch does not see) would be frozen, so that this is only done when asked for.
 """
 
 import dataclasses

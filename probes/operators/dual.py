@@ -7,7 +7,7 @@ eigenvalue decomposition; where R is below the number of products that a spectru
 cheaper and exact (Dangel, Tatzel and Hennig 2022, section 3, for the Gauss-Newton matrix).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,21 @@ from torch import Tensor
 from probes.operators.base import CurvatureOperator
 from probes.operators.factored import FactoredOperator
 from spectra.exact import exact_measure
+from spectra.exact_survey import exact_survey
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MAX_BYTES", "dual_eigenpairs", "dual_gram", "dual_is_cheaper", "dual_order", "dual_rows", "dual_spectrum"]
+__all__ = [
+    "MAX_BYTES",
+    "dual_eigenpairs",
+    "dual_gram",
+    "dual_is_cheaper",
+    "dual_order",
+    "dual_rows",
+    "dual_spectrum",
+    "dual_survey",
+]
 
 #: Memory for the rows of B.
 MAX_BYTES = 1 << 31
@@ -102,9 +112,22 @@ def dual_spectrum(operator: FactoredOperator) -> "xr.Dataset":
     >>> measure["ritz_value"].values[0].round(5).tolist(), measure["multiplicity"].values.tolist()
     ([1.0, 4.0], [1, 1])
     """
-    before = operator.num_products
-    values = np.linalg.eigvalsh(dual_gram(operator).cpu().numpy())
-    return _measure(operator, values, num_products=operator.num_products - before)
+    return exact_measure(**_spectrum(operator))
+
+
+def dual_survey(operator: FactoredOperator, *, num_extremal: int = 5, **attrs: Any) -> "xr.DataTree":
+    """Return what `spectra.survey` says of a matrix, exactly; see `dual_spectrum`.
+
+    Parameters
+    ----------
+    operator : FactoredOperator
+        With a known factor.
+    num_extremal : int
+        Eigenvalues listed at each end.
+    **attrs
+        Recorded at the root of the tree.
+    """
+    return exact_survey(**_spectrum(operator), num_extremal=num_extremal, positive_semidefinite=True, **attrs)
 
 
 def dual_eigenpairs(operator: FactoredOperator, *, num: int) -> tuple[np.ndarray, Tensor]:
@@ -116,18 +139,21 @@ def dual_eigenpairs(operator: FactoredOperator, *, num: int) -> tuple[np.ndarray
     return values.cpu().numpy(), columns / torch.linalg.vector_norm(columns, dim=0)
 
 
-def _measure(operator: FactoredOperator, values: np.ndarray, *, num_products: int) -> "xr.Dataset":
-    n = operator.shape[0]
-    largest = max(float(np.max(np.abs(values))), 0.0)
-    error = 8 * float(torch.finfo(operator.dtype).eps) * largest
+def _spectrum(operator: FactoredOperator) -> dict[str, Any]:
+    """Return the eigenvalues of a matrix from those of its Gram matrix, as arguments of `exact_measure`."""
+    before, n = operator.num_products, operator.shape[0]
+    values = np.linalg.eigvalsh(dual_gram(operator).cpu().numpy())
+    # What the rounding of the rows does to an eigenvalue.
+    error = 8 * float(torch.finfo(operator.dtype).eps) * max(float(np.max(np.abs(values))), 0.0)
     values = np.sort(np.where(np.abs(values) <= error, 0.0, values))[::-1][:n]
-    return exact_measure(
-        np.concatenate([values, np.zeros(n - len(values))]),
-        operator=operator.name,
-        num_matvecs=num_products,
-        dtype=str(operator.dtype).removeprefix("torch."),
-        error=error,
-    )
+    return {
+        "eigenvalues": values,
+        "num_zeros": n - len(values),
+        "operator": operator.name,
+        "num_matvecs": operator.num_products - before,
+        "dtype": str(operator.dtype).removeprefix("torch."),
+        "error": error,
+    }
 
 
 def _gram(rows: Tensor) -> Tensor:

@@ -85,6 +85,8 @@ class MonteCarloFisherOperator(FactoredOperator):
     """
 
     name = "monte_carlo_fisher"
+    num_draws: int = 1
+    seed: int = 0
 
     def __init__(self, model: nn.Module, loss: LossLike, data: Any, *, num_draws: int = 1, **options: Any) -> None:
         if num_draws < 1:

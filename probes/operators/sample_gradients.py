@@ -103,6 +103,7 @@ class GradientCovarianceOperator(EmpiricalFisherOperator):
     """
 
     name = "gradient_covariance"
+    ddof: int = 0
 
     def __init__(self, model: nn.Module, loss: LossLike, data: Any, *, ddof: int = 0, **options: Any) -> None:
         self.ddof = ddof

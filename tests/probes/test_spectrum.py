@@ -8,7 +8,7 @@ import torch
 
 import probes
 import spectra
-from probes import GaussNewtonOperator, HessianOperator
+from probes import GaussNewtonOperator, HessianOperator, Task
 from probes.operators import MATRICES
 from probes.spectrum import SpectrumInterrupted
 from spectra.errors import ArgumentError, NonFiniteError
@@ -192,3 +192,36 @@ def test_the_tree_survives_a_file(two_matrices, tmp_path):
     for node in two_matrices.subtree:
         assert again[node.path].to_dataset(inherit=False).equals(node.to_dataset(inherit=False))
         assert again[node.path].attrs == node.attrs
+
+
+def test_few_outputs_are_answered_exactly_and_many_are_sampled():
+    """Both sides of the switch to the Gram matrix of the outputs."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, target = torch.randn(20, 6, generator=generator).double(), torch.arange(20) % 4
+    model = torch.nn.Sequential(torch.nn.Linear(6, 30), torch.nn.Tanh(), torch.nn.Linear(30, 4)).double()
+    task = Task(model, torch.nn.CrossEntropyLoss(), [(inputs[:13], target[:13]), (inputs[13:], target[13:])])
+    names = ["gauss_newton", "fisher", "empirical_fisher"]
+    exact = probes.measure(task, matrices=names, max_matvecs=80)  # 20 x 4 outputs
+    sampled = probes.measure(task, matrices=names[:1], max_matvecs=79)
+    assert [exact[name].attrs["ended"] for name in names] == ["exact"] * 3
+    assert [exact[name].attrs["num_matvecs"] for name in names] == [80, 80, 20]
+    assert sampled["gauss_newton"].attrs["ended"] != "exact"
+    dense = probes.GaussNewtonOperator(model, task.loss, task.data)
+    values = np.linalg.eigvalsh((dense @ torch.eye(dense.shape[0], dtype=torch.float64)).numpy())
+    numbers = exact["gauss_newton/quantities"].to_dataset()["value"]
+    assert float(numbers.sel(quantity="trace")) == pytest.approx(values.sum(), rel=1e-12)
+    for tree in (exact, sampled):
+        pairs = tree["gauss_newton/eigenpairs"].to_dataset()
+        np.testing.assert_allclose(pairs["eigenvalue"].values[:5], values[::-1][:5], rtol=1e-4)
+
+
+def test_every_matrix_in_one_call():
+    generator = torch.Generator().manual_seed(0)
+    inputs, target = torch.randn(40, 6, generator=generator).double(), torch.arange(40) % 3
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).double()
+    task = Task(model, torch.nn.CrossEntropyLoss(), [(inputs, target)])
+    tree = probes.measure(task, matrices=list(MATRICES), check=False)
+    assert set(tree.children) == set(MATRICES)
+    traces = {name: float(tree[f"{name}/quantities"].to_dataset()["value"].sel(quantity="trace")) for name in MATRICES}
+    assert traces["residual"] == pytest.approx(traces["hessian"] - traces["gauss_newton"], abs=0.2)
+    assert traces["fisher"] == pytest.approx(traces["gauss_newton"], rel=0.05)

@@ -43,7 +43,7 @@ class RectangularOperator:
     >>> import numpy as np
     >>> a = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
     >>> A = RectangularOperator(lambda v: a @ v, lambda u: a.T @ u, shape=(3, 2), like=np.zeros(2))
-    >>> A.matmat(np.ones((2, 1)))[:, 0]
+    >>> A @ np.ones(2)
     array([3., 4., 0.])
     >>> A.transpose().shape
     (2, 3)
@@ -73,6 +73,19 @@ class RectangularOperator:
     def __repr__(self) -> str:
         """Return name, shape and dtype."""
         return f"<RectangularOperator {self.name!r}: {self.shape[0]} x {self.shape[1]}, {dtype_name(self.like.dtype)}>"
+
+    def __matmul__(self, other: Array) -> Array:
+        """Multiply a vector ``(n,)`` or a block ``(n, k)``.
+
+        Raises
+        ------
+        ShapeError
+            If the shape does not fit.
+        """
+        if other.ndim not in (1, 2) or other.shape[0] != self.shape[1]:
+            n = self.shape[1]
+            raise ShapeError(f"{self.name!r} multiplies arrays of shape ({n},) or ({n}, k), got {describe(other)}")
+        return self.matmat(other[:, None])[:, 0] if other.ndim == 1 else self.matmat(other)
 
     def matmat(self, block: Array) -> Array:
         """Return ``A V`` for an ``(n, k)`` block; k products."""

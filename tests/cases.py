@@ -1,5 +1,6 @@
 """What the tests run over: array libraries, spectra, and operators. A new operator is one line in ``OPERATORS``."""
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,16 @@ def load(library: str) -> Any:
             pytest.fail(f"CI must test {library}: {reason}")
         pytest.skip(reason)
     return library_namespace(library)
+
+
+def optional(name: str) -> Any:
+    """Return a module that ``make test`` installs; skip the test where it is missing, but fail in CI."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test with {name}: {error}")
+        pytest.skip(f"{name} is not installed: {error}", allow_module_level=True)
 
 
 def matrix(name: str, n: int = N, rng: int = 0) -> np.ndarray:

@@ -12,20 +12,20 @@ from probes.batches import Batch, Batches
 from probes.losses import LossLike
 from probes.objective import Objective, Quantity, forward
 from probes.operators.explanations import require_finite, require_finite_loss
+from probes.operators.kept_graphs import KeptGraphs
 from probes.operators.ladder import Built, Ladder
-from probes.operators.memory import fitting, saved_bytes
+from probes.operators.memory import fit, with_less_memory
+from probes.operators.operands import require_operand
 from probes.operators.pieces import Piece
 from probes.operators.workload import Workload
 from probes.parameters import ParameterSpec
 from spectra import Operator, as_operator
-from spectra.errors import BackendError, OutOfMemoryError, ShapeError, TaskError
+from spectra.errors import TaskError
 
 __all__ = ["WIDTH", "CurvatureOperator", "forward"]
 
 #: Columns that go through a graph at once, by type of device. On CPUs the gain ends at 4 to 16 columns.
 WIDTH = {"cpu": 8, "cuda": 32}
-#: Samples on which the memory of a product is measured.
-MEMORY_SAMPLES = 8
 
 
 class CurvatureOperator(ABC):
@@ -135,7 +135,7 @@ class CurvatureOperator(ABC):
         self.block_width = WIDTH.get(self.device.type, WIDTH["cpu"])
         self.checks: dict[str, Any] = {}
         if memory_budget is not None:
-            self._fit(memory_budget)
+            fit(self, memory_budget)
         if check:
             self.checks = self.self_check(rng=rng)
 
@@ -145,8 +145,7 @@ class CurvatureOperator(ABC):
         self.shape = (workload.size, workload.size)
         self.like = torch.zeros(workload.size, dtype=workload.dtype, device=workload.device)
         self.num_products = 0
-        self._kept: dict[tuple[int, str], Built] = {}
-        self._kept_at: tuple[Any, ...] = ()
+        self._kept = KeptGraphs(self.num_kept_graphs)
 
     def self_check(self, *, rng: int = 0) -> dict[str, Any]:
         """Compare products with differences on a few samples; see :mod:`probes.operators.checks`."""
@@ -250,7 +249,7 @@ class CurvatureOperator(ABC):
             One column and one sample at a time are still too much.
         """
         columns = self._columns(vectors)
-        result = self._with_less_memory(lambda: self._total(columns))
+        result = with_less_memory(self, lambda: self._total(columns))
         self.num_products += columns.shape[1]
         require_finite(result, f"the product of {self.name} and a vector")
         return result.reshape(vectors.shape)
@@ -262,7 +261,7 @@ class CurvatureOperator(ABC):
         """
         columns = self._columns(vectors)
         self.num_products += columns.shape[1]
-        self._follow()
+        self.refresh()
         for index, batch in enumerate(self.batches):
             weight = self.workload.weights[index]
             product = self._product(index, batch, columns) if weight else torch.zeros_like(columns)
@@ -286,6 +285,15 @@ class CurvatureOperator(ABC):
     @abstractmethod
     def build(self, piece: Piece, strategy: str) -> Built:
         """Make one micro-batch ready for products with the matrix of its own mean loss."""
+
+    def refresh(self) -> None:
+        """Look at the model before a product: a copy follows it, and graphs of another state are given up."""
+        self.workload.follow()
+        self._kept.look_at(self.model, num_batches=len(self.batches))
+
+    def release(self) -> None:
+        """Free graphs kept for later products."""
+        self._kept.clear()
 
     def share(self, index: int) -> float:
         """Return the factor of a batch's own matrix in the matrix of all data."""
@@ -311,38 +319,25 @@ class CurvatureOperator(ABC):
             products += [built.multiply(block) for block in blocks[len(products) :]]
         return products[0] if len(products) == 1 else torch.cat(products, dim=1)
 
-    @property
-    def _keeps(self) -> bool:
-        """Whether graphs outlive a product."""
-        return len(self.batches) <= self.num_kept_graphs
-
-    def _follow(self) -> None:
-        """Look at the model before a product: a copy follows it, and graphs of another state are given up."""
-        self.workload.follow()
-        if self._keeps:
-            now = self.workload.fingerprint()
-            if now != self._kept_at:
-                self._kept, self._kept_at = {}, now
-
     def _built(self, index: int, batch: Batch, columns: Tensor) -> tuple[Built, list[Tensor]]:
         """Make a batch ready; where the strategy was measured on it, the product with the first block comes along."""
         piece = self.workload.piece(batch, index)
         first = columns[:, : self.block_width]
         strategy, products = self.ladder.strategy(first.shape[1]), []
-        if (index, strategy) in self._kept:
-            return self._kept[index, strategy], []
+        kept = self._kept.get(index, strategy)
+        if kept is not None:
+            return kept, []
         if not strategy:
             warm_up = self._warm_up(batch, columns[:, :2]) if batch.is_divisible else None
             built, product = self.ladder.measure(
-                lambda name: self.build(piece, name), first, warm_up=warm_up, is_kept=self._keeps
+                lambda name: self.build(piece, name), first, warm_up=warm_up, is_kept=self._kept.is_on
             )
             products = [product]
         else:
             built = self._build_or_step_down(piece, strategy)
         require_finite_loss(built.loss, f"of batch {index}", batch)
         self.workload.look_for_unused(index, piece, built.used, self.quantity)
-        if self._keeps:
-            self._kept[index, self.ladder.strategy(first.shape[1])] = built
+        self._kept.put(index, self.ladder.strategy(first.shape[1]), built)
         return built, products
 
     def _build_or_step_down(self, piece: Piece, strategy: str) -> Built:
@@ -366,61 +361,10 @@ class CurvatureOperator(ABC):
 
         return act
 
-    # Memory.
-
-    def _with_less_memory(self, act: Callable[[], Tensor]) -> Tensor:
-        """Run a product; where memory is short make blocks narrower, then batches smaller, and run it again."""
-        while True:
-            self._follow()
-            try:
-                return act()
-            except torch.OutOfMemoryError as error:
-                problem = str(error).strip().splitlines()[0]
-            self._kept = {}
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            largest = max(self.batches.sizes)
-            if self.block_width > 1:
-                self.block_width //= 2
-            elif largest > 1 and all(batch.is_divisible for batch in self.batches):
-                self.workload.split((largest + 1) // 2, because=f"a product does not fit into memory ({problem})")
-            else:
-                raise OutOfMemoryError(
-                    f"a product of {self.name} with one column on {largest} sample(s) does not fit into memory "
-                    f"({problem}); n = {self.shape[0]}, {self.dtype} on {self.device}. Measure fewer parameters "
-                    "(parameters=), shorter inputs, or on a device with more memory."
-                )
-
-    def _fit(self, budget: int) -> None:
-        """Choose micro-batches and blocks whose memory, predicted from a few samples, is within the budget."""
-        index, whole = next(self.workload.counted())
-        few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES))) if whole.is_divisible else whole
-        with self.workload.evaluating(index, few):
-            piece = self.workload.piece(few)
-            kept = saved_bytes(lambda: self.build(piece, "kept_graph"), apart_from=piece.tensors)
-        self.block_width, samples = fitting(
-            budget, each=kept / few.size, largest=max(self.batches.sizes), width=self.block_width
-        )
-        if samples < max(self.batches.sizes):
-            self.workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
-
     def _columns(self, vectors: Tensor) -> Tensor:
         """Check the operand and return it as (n, k)."""
-        n = self.shape[0]
-        if not isinstance(vectors, Tensor):
-            raise BackendError(
-                f"{type(self).__name__} multiplies torch tensors of {self.dtype} on {self.device}; got a "
-                f"{type(vectors).__name__}. Convert with torch.as_tensor(x).to(operator.like)."
-            )
-        if vectors.ndim not in (1, 2) or vectors.shape[0] != n or (vectors.ndim == 2 and not vectors.shape[1]):
-            raise ShapeError(f"the operand must have shape ({n},) or ({n}, k), k >= 1; got {tuple(vectors.shape)}.")
         self.workload.require_unmoved()
-        if vectors.dtype != self.dtype or vectors.device != self.device:
-            raise BackendError(
-                f"the operand must be {self.dtype} on {self.device}; got {vectors.dtype} on {vectors.device}. "
-                "Convert with x.to(operator.like)."
-            )
-        return vectors.detach().reshape(n, -1)
+        return require_operand(vectors, rows=self.shape[0], like=self.like, owner=self)
 
     # Algebra. What comes out is an Operator of spectra.
 

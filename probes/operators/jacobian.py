@@ -11,8 +11,9 @@ from probes.operators.base import WIDTH
 from probes.operators.explanations import require_finite
 from probes.operators.ladder import Ladder
 from probes.operators.linearization import LINEARIZATIONS, Linearization
+from probes.operators.operands import require_operand
 from probes.operators.workload import Workload
-from spectra.errors import BackendError, ShapeError, TaskError
+from spectra.errors import TaskError
 from spectra.rectangular import RectangularOperator
 
 __all__ = ["JacobianOperator", "NTKOperator"]
@@ -89,11 +90,11 @@ class JacobianOperator:
 
     def __matmul__(self, vectors: Tensor) -> Tensor:
         """Return the product with (n,) or (n, k): shape (R,) or (R, k)."""
-        return self.matmat(vectors.reshape(len(vectors), -1)).reshape(self.shape[0], *vectors.shape[1:])
+        return self.matmat(vectors).reshape(self.shape[0], *vectors.shape[1:])
 
     def matmat(self, columns: Tensor) -> Tensor:
         """Return ``J V`` for columns (n, k)."""
-        self._require(columns, self.shape[1])
+        columns = require_operand(columns, rows=self.shape[1], like=self.like, owner=self)
         self.num_products += columns.shape[1]
         parts = []
         for index in range(len(self.workload.batches)):
@@ -108,7 +109,7 @@ class JacobianOperator:
 
     def rmatmat(self, cotangents: Tensor) -> Tensor:
         """Return ``J' U`` for columns (R, k)."""
-        self._require(cotangents, self.shape[0])
+        cotangents = require_operand(cotangents, rows=self.shape[0], like=self.like, owner=self)
         self.num_products += cotangents.shape[1]
         result = torch.zeros(self.shape[1], cotangents.shape[1], dtype=self.like.dtype, device=self.like.device)
         parts = cotangents.split([shape.numel() for shape in self._shapes])
@@ -142,16 +143,6 @@ class JacobianOperator:
                     if self.ladder.requested != "auto" or strategy == "kept_graph":
                         raise
                     self.ladder.exclude(strategy, error)
-
-    def _require(self, columns: Tensor, rows: int) -> None:
-        if not isinstance(columns, Tensor) or columns.dtype != self.like.dtype or columns.device != self.like.device:
-            came = f"{columns.dtype} on {columns.device}" if isinstance(columns, Tensor) else type(columns).__name__
-            raise BackendError(
-                f"{type(self).__name__} multiplies torch tensors of {self.like.dtype} on {self.like.device}; got "
-                f"{came}."
-            )
-        if columns.ndim != 2 or columns.shape[0] != rows or not columns.shape[1]:
-            raise ShapeError(f"the operand must have {rows} rows and at least one column; got {tuple(columns.shape)}.")
 
 
 class NTKOperator:

@@ -1,13 +1,20 @@
 """How much memory a product takes, and which blocks and micro-batches fit a budget."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from spectra.errors import ArgumentError, OutOfMemoryError
 
-__all__ = ["fitting", "saved_bytes"]
+if TYPE_CHECKING:
+    from probes.operators.base import CurvatureOperator
+
+__all__ = ["fit", "fitting", "saved_bytes", "with_less_memory"]
+
+#: Samples on which the memory of a product is measured.
+MEMORY_SAMPLES = 8
 
 #: Memory of a product in units of what double backward saves: the graph with what one pass through it holds at a time,
 #: and each column of a block. From scripts/benchmarks/product_memory.py.
@@ -74,3 +81,53 @@ def fitting(budget: int, *, each: float, largest: int, width: int) -> tuple[int,
             f"more than memory_budget = {budget}."
         )
     return width, min(samples, largest)
+
+
+def fit(operator: "CurvatureOperator", budget: int) -> None:
+    """Choose micro-batches and blocks whose memory, predicted from a few samples, is within the budget.
+
+    Raises
+    ------
+    ArgumentError, OutOfMemoryError
+        As `fitting`; also where the data cannot be cut.
+    """
+    workload = operator.workload
+    index, whole = next(workload.counted())
+    few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES))) if whole.is_divisible else whole
+    with workload.evaluating(index, few):
+        piece = workload.piece(few)
+        kept = saved_bytes(lambda: operator.build(piece, "kept_graph"), apart_from=piece.tensors)
+    largest = max(workload.batches.sizes)
+    operator.block_width, samples = fitting(budget, each=kept / few.size, largest=largest, width=operator.block_width)
+    if samples < largest:
+        workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
+
+
+def with_less_memory(operator: "CurvatureOperator", act: Callable[[], Tensor]) -> Tensor:
+    """Run a product; where memory is short make blocks narrower, then batches smaller, and run it again.
+
+    Raises
+    ------
+    OutOfMemoryError
+        One column and one sample do not fit, or batches cannot be made smaller.
+    """
+    while True:
+        operator.refresh()
+        try:
+            return act()
+        except torch.OutOfMemoryError as error:
+            problem = str(error).strip().splitlines()[0]
+        operator.release()
+        if operator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        largest = max(operator.batches.sizes)
+        if operator.block_width > 1:
+            operator.block_width //= 2
+        elif largest > 1 and all(batch.is_divisible for batch in operator.batches):
+            operator.workload.split((largest + 1) // 2, because=f"a product does not fit into memory ({problem})")
+        else:
+            raise OutOfMemoryError(
+                f"a product of {operator.name} with one column on {largest} sample(s) does not fit into memory "
+                f"({problem}); n = {operator.shape[0]}, {operator.dtype} on {operator.device}. Measure fewer "
+                "parameters (parameters=), shorter inputs, or on a device with more memory."
+            )

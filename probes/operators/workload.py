@@ -164,25 +164,6 @@ class Workload:
                 for name, tensor in theirs:
                     mine[name].copy_(tensor)
 
-    def fingerprint(self) -> tuple[Any, ...]:
-        """Return what changes when the model does: a graph built at one fingerprint is good for as long as it lasts.
-
-        Versions and addresses of parameters and buffers, the mode of each module, and the norms of parameters and
-        buffers, since writing to ``.data`` leaves no trace in a version.
-        """
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        real = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
-        norms = (
-            torch.stack(torch._foreach_norm(real)).tolist()
-            if len({(t.dtype, t.device) for t in real}) == 1
-            else [float(torch.linalg.vector_norm(t)) for t in real]
-        )
-        return (
-            tuple((t.data_ptr(), t._version, t.requires_grad) for t in tensors),
-            tuple(module.training for module in self.model.modules()),
-            tuple(norms),
-        )
-
     def require_unmoved(self) -> None:
         """Raise unless the parameters have dtype and device as at the beginning.
 

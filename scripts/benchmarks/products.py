@@ -117,7 +117,7 @@ def measure(name: str, *, num_batches: int, reps: int, strategies: list[str]) ->
 
     task = NETWORKS[name](num_batches=num_batches)
     n = sum(p.numel() for p in trainable(task.model))
-    block = torch.randn(n, COLUMNS, generator=torch.Generator().manual_seed(1))
+    block = torch.randn(COLUMNS, n, generator=torch.Generator().manual_seed(1)).T  # as Lanczos hands over its vectors
     products, gradients = plain_products(task, block)
     ours, built = our_products(task, block, strategies)
     peers, missing = peer_products(task, block)

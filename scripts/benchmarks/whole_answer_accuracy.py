@@ -15,12 +15,13 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.stats import wasserstein_distance
 
-#: Relative, but for the density: Wasserstein-1 distance over the width of the spectrum.
-ACCURACY = {"top": 1e-4, "smallest": 1e-2, "trace": 1e-2, "density": 2e-3}
-SEEDS = 3
-PRODUCTS = (40, 60, 80, 120, 160, 220, 300, 420, 600, 840, 1200)
-STEPS = (15, 20, 25, 30, 40, 50, 60, 80, 100)
-PROBES = (1, 2, 3, 5, 8)
+#: Eigenvalues over the norm, trace over the nuclear norm, Wasserstein-1 distance over the width of the spectrum.
+ACCURACY = {"top": 1e-4, "smallest": 1e-4, "trace": 1e-2, "density": 2e-3}
+SEEDS = 5
+#: Of an estimate of the trace; multiples of 6, for Hutch++ takes thirds and XTrace halves.
+PRODUCTS = (6, 12, 18, 24, 30, 36, 42, 48, 60, 72, 90, 120, 150, 180, 240, 300, 420, 600)
+STEPS = (10, 15, 20, 25, 30, 35, 40, 50, 60)
+PROBES = (1, 2, 3)
 
 
 @dataclass(eq=False)
@@ -35,21 +36,36 @@ class Answer:
     products: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def errors(self, truth: "Answer") -> dict[str, float]:
-        """Return the errors in the units of the accuracy."""
+    def errors(self, truth: "Truth") -> dict[str, float]:
+        """Return the errors in the units of the accuracy; a top eigenvalue that is missing counts as off by the norm."""
         errors = {}
         if self.top is not None:
             found = np.sort(np.asarray(self.top, dtype=float))[::-1]
             five = len(found) >= 5 and np.all(np.isfinite(found[:5]))
-            errors["top"] = float(np.max(np.abs(found[:5] / truth.top - 1.0))) if five else 1.0
+            errors["top"] = float(np.max(np.abs(found[:5] - truth.top))) / truth.norm if five else 1.0
         if self.smallest is not None:
-            errors["smallest"] = abs(float(self.smallest) / truth.smallest - 1.0)
+            errors["smallest"] = abs(float(self.smallest) - truth.smallest) / truth.norm
         if self.trace is not None:
-            errors["trace"] = abs(float(self.trace) / truth.trace - 1.0)
+            errors["trace"] = abs(float(self.trace) - truth.trace) / truth.nuclear_norm
         if self.nodes is not None:
             distance = wasserstein_distance(self.nodes, truth.nodes, self.weights, truth.weights)
             errors["density"] = float(distance) / float(truth.top[0] - truth.smallest)
         return errors
+
+
+@dataclass(eq=False, kw_only=True)
+class Truth(Answer):
+    """A converged answer, the norms that errors are relative to, and what the others have to reach in rms."""
+
+    norm: float
+    nuclear_norm: float
+    bounds: dict[str, float] = field(default_factory=lambda: dict(ACCURACY))
+
+
+def rms(answers: list[Answer], truth: Truth) -> dict[str, float]:
+    """Return the root mean square errors of whole answers."""
+    errors = [answer.errors(truth) for answer in answers]
+    return {key: math.sqrt(sum(error[key] ** 2 for error in errors) / len(errors)) for key in ACCURACY}
 
 
 def from_nodes(values: Any, weights: Any, *, n: int, products: int) -> Answer:
@@ -62,34 +78,20 @@ def from_nodes(values: Any, weights: Any, *, n: int, products: int) -> Answer:
 
 
 def tuned(
-    answer: Callable[..., Answer], settings: list[dict[str, Any]], truth: Answer, keys: tuple[str, ...]
+    answer: Callable[..., Answer], settings: list[dict[str, Any]], truth: Truth, keys: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """Return the first settings that reach the accuracy in rms over the seeds, with their products; None if none do."""
+    """Return the first settings that reach the bounds in rms over the seeds, with their products; None if none do."""
     for setting in settings:
         squares = dict.fromkeys(keys, 0.0)
         for seed in range(SEEDS):
             found = answer(seed, **setting)
             errors = found.errors(truth)
             squares = {key: squares[key] + errors[key] ** 2 / SEEDS for key in keys}
-            if any(math.sqrt(squares[key]) > ACCURACY[key] for key in keys):
+            if any(math.sqrt(squares[key]) > truth.bounds[key] for key in keys):
                 break
         else:
             return {**setting, "products": found.products}
     return None
-
-
-def fewest(call: Callable[..., Answer], truth: Answer) -> dict[str, Any]:
-    """Return the number of products that a trace needs, skipping those that its variance rules out by a factor of 2."""
-    num = 0
-    for count in PRODUCTS:
-        if count < num:
-            continue
-        found = [call(seed, num=count) for seed in range(SEEDS)]
-        rms = math.sqrt(sum(answer.errors(truth)["trace"] ** 2 for answer in found) / SEEDS)
-        if rms <= ACCURACY["trace"]:
-            return {"num": count, "products": found[0].products}
-        num = int(0.5 * count * (rms / ACCURACY["trace"]) ** 2)
-    return {"products": math.inf}
 
 
 def quadratures() -> list[dict[str, Any]]:
@@ -172,7 +174,7 @@ class Calls:
     tune_smallest: Callable[..., Answer]
     ends: list[dict[str, Any]]
 
-    def plan(self, runs: KrylovRuns, truth: Answer) -> list[tuple[str, dict[str, Any]]]:
+    def plan(self, runs: KrylovRuns, truth: Truth) -> list[tuple[str, dict[str, Any]]]:
         """Return the calls, and their settings, that reach the accuracy with the fewest products.
 
         Raises
@@ -184,8 +186,9 @@ class Calls:
         def find(call: Callable[..., Answer], settings: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
             return tuned(call, settings, truth, keys) or {"products": math.inf}
 
+        numbers = [{"num": num} for num in PRODUCTS]
         traces = [
-            (f"trace, {name}", fewest(lambda seed, call=call, **s: call(self.exact, seed, **s), truth))
+            (f"trace, {name}", find(lambda seed, call=call, **s: call(self.exact, seed, **s), numbers, "trace"))
             for name, call in self.traces.items()
         ]
         trace = min(traces, key=lambda pair: pair[1]["products"])

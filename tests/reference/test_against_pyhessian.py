@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from probes.compat.pyhessian import hessian
+from tests.cases import optional
 from tests.probes.networks import cut, dense_hessian, labels, mlp, normal, relative_error
 
-pyhessian = pytest.importorskip("pyhessian")
+pyhessian = optional("pyhessian")
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:Using backward\(\) with create_graph=True:UserWarning")
 

@@ -1,0 +1,70 @@
+"""Graphs that outlive a product, for data of few batches, and what tells whether they are still good."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from probes.operators.ladder import Built
+
+__all__ = ["KeptGraphs", "fingerprint"]
+
+
+class KeptGraphs:
+    """What was built for micro-batches, kept from product to product while the model stays as it is.
+
+    Parameters
+    ----------
+    most : int
+        Data of more batches have nothing kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.is_on = False
+        self._built: dict[tuple[int, str], Built] = {}
+        self._state: tuple[Any, ...] = ()
+
+    def look_at(self, model: nn.Module, *, num_batches: int) -> None:
+        """Give up what belongs to another state of the model; called before every product."""
+        self.is_on = num_batches <= self.most
+        state = fingerprint(model) if self.is_on else ()
+        if state != self._state:
+            self._built, self._state = {}, state
+
+    def get(self, index: int, strategy: str) -> Built | None:
+        """Return what was built for a batch in one way, if it is still good."""
+        return self._built.get((index, strategy))
+
+    def put(self, index: int, strategy: str, built: Built) -> None:
+        """Keep what was built, if anything is to be kept."""
+        if self.is_on:
+            self._built[index, strategy] = built
+
+    def clear(self) -> None:
+        """Free the graphs."""
+        self._built = {}
+
+
+def fingerprint(model: nn.Module) -> tuple[Any, ...]:
+    """Return what changes when a model does.
+
+    Versions and addresses of parameters and buffers; their norms, since writing to ``.data`` leaves no trace in a
+    version; and the mode and every plain attribute (numbers, texts) of each module.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    real = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+    if len({(t.dtype, t.device) for t in real}) == 1:
+        norms = torch.stack(list(torch._foreach_norm(real))).tolist()
+    else:
+        norms = [float(torch.linalg.vector_norm(t)) for t in real]
+    return (
+        tuple((t.data_ptr(), t._version, t.requires_grad) for t in tensors),
+        tuple(
+            (name, value)
+            for module in model.modules()
+            for name, value in vars(module).items()
+            if isinstance(value, bool | int | float | str)
+        ),
+        tuple(norms),
+    )

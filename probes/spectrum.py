@@ -117,7 +117,7 @@ def measure(
 
     See Also
     --------
-    probes.measure_run : what a recommendation needs, before and after real steps.
+    probes.measurement.measure_run : what a recommendation needs, before and after real steps.
     spectra.spectrum_report.render_spectrum : the tree as text, Markdown or JSON.
 
     Examples

@@ -130,6 +130,7 @@ FUNCTIONS: dict[str, Function] = {
                 "schatten_norm",
                 "slq",
                 "spectral_bounds",
+                "survey",
                 "trace",
                 "trace_function",
             )
@@ -190,7 +191,7 @@ def _mark(function: Function, library: Library) -> str:
     """Say whether a function takes arrays of a library; without a device nobody has tried."""
     if library.name not in function.libraries:
         return "no"
-    return "written, not run" if library.needs_device else "yes"
+    return "run on one device" if library.needs_device else "yes"
 
 
 def unavailable(library: str) -> str | None:

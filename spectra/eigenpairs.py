@@ -223,6 +223,7 @@ def eigenpairs(
         "basis_rows": search.basis.num_allocated,
         "verified_level": level,
         "dtype": dtype_name(operator.dtype),
+        **operator.facts,
     }
     return xr.Dataset(content, attrs=provenance(**attrs))
 

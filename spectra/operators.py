@@ -23,7 +23,8 @@ def as_operator(a: Any, *, like: Array | None = None, name: str | None = None) -
         Template that fixes dtype, device and array library; needed only for objects that are no arrays and have no
         attribute ``like``.
     name : str, optional
-        By default ``a.name`` where there is one, else a description of ``a``.
+        By default ``a.name`` where there is one, else a description of ``a``. If ``a`` has an attribute ``facts``, a
+        mapping of names to texts, these are stored with results.
 
     Returns
     -------
@@ -74,7 +75,8 @@ def as_operator(a: Any, *, like: Array | None = None, name: str | None = None) -
             )
         operator_name = name or str(getattr(a, "name", None) or type(a).__name__)
         product = a.__matmul__
-    operator = Operator(product, like=template, name=operator_name)
+    facts = (lambda: a.facts) if hasattr(a, "facts") else None
+    operator = Operator(product, like=template, name=operator_name, facts=facts)
     if operator.shape != shape:
         raise ShapeError(
             f"like must have shape ({shape[0]},) to fit an operator of shape {shape}, got {describe(template)}"

@@ -280,6 +280,7 @@ def _dataset(run: ProbeRun, attrs: dict[str, Any]) -> "xr.Dataset":
             distribution=run.distribution,
             reorthogonalized=int(run.reorthogonalize),
             dtype=dtype_name(operator.dtype),
+            **operator.facts,
             **run.defects,
             **attrs,
         ),

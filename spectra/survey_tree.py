@@ -172,6 +172,7 @@ def survey_tree(
             level=level,
             dtype=dtype_name(run.operator.dtype),
             **common,
+            **run.operator.facts,
             **run.defects,
             **attrs,
         ),

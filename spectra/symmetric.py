@@ -1,7 +1,7 @@
 """Symmetric linear operators, known only through the products ``A @ V``."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from array_api_compat import device
@@ -27,6 +27,8 @@ class Operator:
         everything that goes in and out; its values do not matter.
     name : str
         Named in messages and stored with results.
+    facts : callable, optional
+        Returns texts by name that are stored with results, such as how products were formed.
 
     Attributes
     ----------
@@ -62,7 +64,14 @@ class Operator:
     # Without this NumPy would take an operator for the scalar of an object array, in np.float64(2.0) * A for one.
     __array_ufunc__ = None
 
-    def __init__(self, matmat: Callable[[Array], Array], *, like: Array, name: str = "operator") -> None:
+    def __init__(
+        self,
+        matmat: Callable[[Array], Array],
+        *,
+        like: Array,
+        name: str = "operator",
+        facts: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
         self._xp = namespace(like)
         if like.ndim != 1 or like.shape[0] < 1:
             raise ShapeError(f"like must be one vector of shape (n,) with at least one entry, got {describe(like)}")
@@ -71,6 +80,12 @@ class Operator:
         self._like = detach(like)
         self._name = str(name)
         self._num_matvecs = 0
+        self._facts = facts
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is stored with results besides the name, as of now."""
+        return {} if self._facts is None else {str(key): str(value) for key, value in self._facts().items()}
 
     @property
     def shape(self) -> tuple[int, int]:

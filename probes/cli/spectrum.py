@@ -41,6 +41,15 @@ def spectrum(
     per_layer: Annotated[
         bool, typer.Option("--per-layer", help="Measure each layer too.", rich_help_panel=shared.MEASUREMENT)
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parameters to load into the task's model first: a safetensors or torch file, or a Hugging Face "
+            "directory. Every name must fit.",
+            show_default=False,
+            rich_help_panel=shared.MEASUREMENT,
+        ),
+    ] = None,
     max_matvecs: Annotated[
         int | None,
         typer.Option(
@@ -81,6 +90,8 @@ def spectrum(
     --------
       spectra spectrum probes.examples:digits_mlp
 
+      spectra spectrum train.py:task --checkpoint runs/last.safetensors --matrix gauss_newton
+
       spectra spectrum train.py:task -o spectrum.nc --matrix hessian --matrix gauss_newton --per-layer --plot s.png
     """
     from spectra.storage import check_writable, save
@@ -102,6 +113,11 @@ def spectrum(
 
     loaded = load_task(task)
     loaded.name = task
+    if checkpoint is not None:
+        from probes.checkpoints import load_checkpoint
+
+        say(str(load_checkpoint(loaded.model, checkpoint)), quiet=quiet)
+        loaded.pretrained = True
     format = "json" if as_json else "text"
     try:
         with progress_bar(quiet=quiet) as progress:

@@ -47,7 +47,7 @@ class CurvatureOperator(ABC):
         In the mode in which its curvature is wanted (as a rule ``model.eval()``).
     loss : torch.nn loss or callable
         ``(output, target) -> scalar mean over samples``, or ``(model, batch) -> scalar``, see
-        :class:`probes.objective.ModelLoss`.
+        :class:`probes.model_loss.ModelLoss`.
     data : iterable of batches, DataLoader, or one batch
         See :class:`probes.batches.Batches`; read once and kept.
     parameters : None, str, iterable of str or callable
@@ -207,6 +207,12 @@ class CurvatureOperator(ABC):
     def product_strategy(self) -> str:
         """How blocks are multiplied, or single vectors as long as there was no block."""
         return self.ladder.block or self.ladder.single
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What `spectra` stores with results: the strategy, and remarks if there are any."""
+        remarks = {"remarks": "\n".join(self.remarks)} if self.remarks else {}
+        return {"product_strategy": self.product_strategy, **remarks}
 
     def __repr__(self) -> str:
         """Return class, size, and amount of data."""

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from probes.batches import Batch
+from probes.losses import smallest_output_curvature
 from probes.operators.causes import forward_downcasts, randomness, second_order_cause
 from probes.operators.differences import (
     JITTER,
@@ -211,6 +212,21 @@ def _check_additivity(live: Subject, batch: Batch, figures: dict[str, Any]) -> N
         )
 
 
+def _check_output_curvature(
+    operator: "CurvatureOperator", subject: Subject, batch: Batch, figures: dict[str, Any]
+) -> None:
+    """Form the output Hessian of a few samples, for losses without a closed form, and look at its sign."""
+    objective = subject.objective
+    with preserved(objective.model), differentiable(objective.model), torch.no_grad():
+        outputs = objective.outputs(batch)
+    figures["smallest_output_curvature"] = smallest_output_curvature(objective.loss, outputs, batch.target)
+    if figures["smallest_output_curvature"] < -SYMMETRY_TOLERANCE:
+        operator.remarks.append(
+            f"the loss {objective.loss.name} is not convex in the outputs (smallest eigenvalue of its output Hessian "
+            f"{figures['smallest_output_curvature']:.2g} of the largest): this Gauss-Newton matrix is indefinite"
+        )
+
+
 def _check_symmetry(
     operator: "CurvatureOperator",
     subject: Subject,
@@ -236,6 +252,8 @@ def _check_symmetry(
             f"the product's norm (allowed {tolerance:.0e}). "
             + second_order_cause(subject.objective.model, figures.get("custom_functions", []))
         )
+    if operator.name == "gauss_newton" and not operator.objective.loss.has_closed_form:
+        _check_output_curvature(operator, subject, batch, figures)
     if isinstance(operator, FactoredOperator):
         figures["smallest_rayleigh_quotient"] = float(gram.diagonal().min())
         if figures["smallest_rayleigh_quotient"] < -tolerance * scale and operator.is_semidefinite:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from probes.batch import Batch
 from spectra.errors import ArgumentError, OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def saved_bytes(act: Callable[[], object], *, apart_from: tuple[Tensor, ...]) ->
     return total
 
 
-def fitting(budget: int, *, each: float, largest: int, width: int) -> tuple[int, int]:
+def fitting(budget: int, *, each: float, largest: int, width: int, fixed: float = 0.0) -> tuple[int, int]:
     """Return the width of blocks and the number of samples in a micro-batch with which a product fits the budget.
 
     Parameters
@@ -56,6 +57,8 @@ def fitting(budget: int, *, each: float, largest: int, width: int) -> tuple[int,
         Samples of the largest batch.
     width : int
         Columns in a block at most.
+    fixed : float
+        Bytes that double backward saves whatever the number of samples.
 
     Raises
     ------
@@ -72,12 +75,12 @@ def fitting(budget: int, *, each: float, largest: int, width: int) -> tuple[int,
     if budget < 1:
         raise ArgumentError(f"memory_budget must be a positive number of bytes; got {budget}.")
     each = max(each, 1.0)
-    while width > 1 and each * largest * (GRAPH_SHARE + COLUMN_SHARE * width) > budget:
+    while width > 1 and (fixed + each * largest) * (GRAPH_SHARE + COLUMN_SHARE * width) > budget:
         width //= 2
-    samples = int(budget / (each * (GRAPH_SHARE + COLUMN_SHARE * width)))
+    samples = int((budget / (GRAPH_SHARE + COLUMN_SHARE * width) - fixed) / each)
     if samples < 1:
         raise OutOfMemoryError(
-            f"one sample takes about {each * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one column, "
+            f"one sample takes about {(fixed + each) * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one column, "
             f"more than memory_budget = {budget}."
         )
     return width, min(samples, largest)
@@ -94,11 +97,20 @@ def fit(operator: "CurvatureOperator", budget: int) -> None:
     workload = operator.workload
     index, whole = next(workload.counted())
     few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES))) if whole.is_divisible else whole
-    with workload.evaluating(index, few):
-        piece = workload.piece(few)
-        kept = saved_bytes(lambda: operator.build(piece, "kept_graph"), apart_from=piece.tensors)
+    fewer = few.take(slice(0, few.size // 2)) if few.size > 1 and few.is_divisible else few
+
+    def kept(batch: Batch) -> int:
+        with workload.evaluating(index, batch):
+            piece = workload.piece(batch)
+            return saved_bytes(lambda: operator.build(piece, "kept_graph"), apart_from=piece.tensors)
+
+    # What does not grow with the samples has the size of the parameters.
+    most, least = kept(few), kept(fewer)
+    each = (most - least) / (few.size - fewer.size) if few.size > fewer.size else most / few.size
     largest = max(workload.batches.sizes)
-    operator.block_width, samples = fitting(budget, each=kept / few.size, largest=largest, width=operator.block_width)
+    operator.block_width, samples = fitting(
+        budget, each=each, largest=largest, width=operator.block_width, fixed=max(0.0, most - each * few.size)
+    )
     if samples < largest:
         workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
 

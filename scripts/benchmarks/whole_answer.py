@@ -5,17 +5,18 @@
 * hessian-eigenthings and curvlinops, each with the fewest products that reach the accuracy: a call for each quantity,
   or the end values, or all, from the nodes of the quadrature (`whole_answer_accuracy`).
 
-Accuracy: top and smallest eigenvalues 1e-4 of the norm, trace 1 % of the nuclear norm, density within 2e-3 of the width
-of the spectrum in Wasserstein-1 distance; root mean squares over five seeds, not those of the timed runs. Where our
-call misses one of these, the others only have to do as well. They are tuned with exact products, to the first
-setting that passes, lucky or not. Reference: converged eigenpairs, a trace of 600 products (its standard error is printed),
-and a quadrature of 10 probes and 50 steps. PyHessian's own answers may be worse than this: it stops where its defaults
-stop. Processor times of interleaved repeats over a loader of four batches; the time includes building the operator.
+Accuracy: top and smallest eigenvalues 1e-4 of the norm, density within 2e-3 of the width of the spectrum in
+Wasserstein-1 distance, and the trace as good as ours, or, once more, 1 % of the nuclear norm, which is the standard
+error that our call aims at; root mean squares over five seeds, ten for the trace, not those of the timed runs. The
+others are tuned with exact products. Reference: converged eigenpairs, a trace of 600 products (its standard error is
+printed), and a quadrature of 10 probes and 50 steps. PyHessian's own answers may be worse than this: it stops where its
+defaults stop. Processor times of interleaved repeats over a loader of four batches, construction included.
 
     python scripts/benchmarks/whole_answer.py --output whole_answer.json
     python scripts/benchmarks/whole_answer.py --models gpt --reps 3
 """
 
+import dataclasses
 import gc
 import sys
 import time
@@ -25,6 +26,8 @@ from typing import Any
 from environment import arguments, set_threads, write
 
 TARGETS = {"PyHessian": 4.0, "best other": 3.0}
+#: The others once more, for a trace of this accuracy.
+LOOSE = "trace 1 %"
 OURS = {"ours": True, "ours, unchecked": False}
 #: Rms errors of five timed runs scatter by a third; a peer that is off by more than this is not of equal accuracy.
 EQUAL = 2.0
@@ -117,14 +120,16 @@ def all_runs(
 ) -> tuple[dict[str, Callable[[int], Any]], dict[str, Any], dict[str, str]]:
     """Return everybody's way to the answer, what was chosen for them, and why some are missing."""
     from product_peers import math_attention
-    from whole_answer_accuracy import ACCURACY, SEEDS, KrylovRuns, rms
+    from whole_answer_accuracy import ACCURACY, TRACE_SEEDS, KrylovRuns, rms
     from whole_answer_peers import TUNED, pyhessian
 
     runs = {label: our_call(task, check=check) for label, check in OURS.items()}
     settings: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    reached = rms([runs["ours"](seed) for seed in range(SEEDS)], truth)
+    reached = rms([runs["ours, unchecked"](seed) for seed in range(TRACE_SEEDS)], truth)
     truth.bounds = {key: max(bound, reached[key]) for key, bound in ACCURACY.items()}
+    loose = dataclasses.replace(truth, bounds=dict(truth.bounds))
+    truth.bounds["trace"] = reached["trace"]
     try:
         runs["PyHessian"] = pyhessian(task)
     except Exception as error:
@@ -132,19 +137,20 @@ def all_runs(
     for name, (prepare, orthogonal) in TUNED.items():
         began = time.process_time()
         krylov = KrylovRuns(operator, reorthogonalize=orthogonal)
-        try:
-            calls, build = prepare(task, operator, krylov)
-            plan = settings[name] = calls.plan(krylov, truth)
-        except Exception as error:
-            missing[name] = f"{type(error).__name__}: {error}"[:300]
-            continue
+        for label, goal in ((name, truth), (f"{name}, {LOOSE}", loose)):
+            try:
+                calls, build = prepare(task, operator, krylov)
+                plan = settings[label] = calls.plan(krylov, goal)
+            except Exception as error:
+                missing[label] = f"{type(error).__name__}: {error}"[:300]
+                continue
+
+            def run(seed: int, calls: Any = calls, build: Any = build, plan: Any = plan) -> Any:
+                with math_attention():
+                    return calls.run(build(), seed, plan)
+
+            runs[label] = run
         print(f"tuned {name} in {time.process_time() - began:.0f} s", file=sys.stderr)
-
-        def run(seed: int, calls: Any = calls, build: Any = build, plan: Any = plan) -> Any:
-            with math_attention():
-                return calls.run(build(), seed, plan)
-
-        runs[name] = run
     return runs, settings, missing
 
 
@@ -189,10 +195,13 @@ def measure(name: str, *, reps: int, quick: bool) -> dict[str, Any]:
 def speedups(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[str, dict[str, float]]:
     """Return the median ratios of the times of the others over ours; add errors and equality to the rows."""
     import numpy as np
+    from whole_answer_accuracy import ACCURACY
 
     for row in rows.values():
         row["rms"] = {key: float(np.sqrt(np.mean([e[key] ** 2 for e in row["errors"]]))) for key in bounds}
-        row["equal"] = all(row["rms"][key] <= EQUAL * bound for key, bound in bounds.items())
+    for label, row in rows.items():
+        goal = {**bounds, "trace": max(bounds["trace"], ACCURACY["trace"])} if LOOSE in label else bounds
+        row["equal"] = all(row["rms"][key] <= EQUAL * bound for key, bound in goal.items())
     found = {}
     for ours in (label for label in OURS if label in rows):
         ratios = {
@@ -200,8 +209,14 @@ def speedups(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[
             for label, row in rows.items()
             if label not in OURS
         }
-        equal = [ratio for label, ratio in ratios.items() if label != "PyHessian" and rows[label]["equal"]]
-        found[ours] = ratios | ({"best other": min(equal)} if equal else {})
+        found[ours] = dict(ratios)
+        for best, suffix in (("best other", ""), (f"best other, {LOOSE}", LOOSE)):
+            equal = [
+                ratio
+                for label, ratio in ratios.items()
+                if label != "PyHessian" and rows[label]["equal"] and (LOOSE in label) == bool(suffix)
+            ]
+            found[ours] |= {best: min(equal)} if equal else {}
     return found
 
 

@@ -113,7 +113,7 @@ def advise(run: object, *, batch_size: int | None = None, schedule: str = "const
     Parameters
     ----------
     run : xarray.DataTree or RunMeasurements
-        A run as measured by :func:`probes.measure` or loaded by :func:`spectra.load`.
+        A run as measured by :func:`probes.measurement.measure_run` or loaded by :func:`spectra.load`.
     batch_size : int, optional
         Effective batch size; that of the run by default.
     schedule : {"constant", "linear"}

@@ -119,7 +119,7 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
     Parameters
     ----------
     run : xarray.DataTree
-        What :func:`probes.measure` returns and :func:`spectra.load` reads.
+        What :func:`probes.measurement.measure_run` returns and :func:`spectra.load` reads.
 
     Raises
     ------

@@ -1,8 +1,11 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
+import spectra
 from spectra import Operator, as_operator, gram
 from spectra.arrays import to_host
 from spectra.errors import ArgumentError, BackendError, ShapeError
@@ -235,3 +238,19 @@ def test_wrong_operands_of_the_algebra():
 
 def test_repr_names_order_and_cost():
     assert repr(as_operator(np.eye(3), name="unit")) == "<Operator 'unit': 3 x 3, float64, 0 products>"
+
+
+def test_facts_of_an_operator_are_stored_with_results():
+    class Reporting:
+        shape, like, name = (3, 3), np.zeros(3), "reporting"
+        facts: ClassVar[dict[str, str]] = {"product_strategy": "by hand"}
+
+        def __matmul__(self, other):
+            return 2.0 * other
+
+    operator = as_operator(Reporting())
+    assert operator.facts == {"product_strategy": "by hand"}
+    assert as_operator(np.eye(2)).facts == {}
+    assert spectra.slq(operator, num_probes=2, num_steps=2).attrs["product_strategy"] == "by hand"
+    assert spectra.eigenpairs(operator).attrs["product_strategy"] == "by hand"
+    assert spectra.survey(operator).attrs["product_strategy"] == "by hand"

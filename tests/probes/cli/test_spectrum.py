@@ -112,3 +112,27 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
     assert shown.returncode == 0, shown.stderr
     assert "INTERRUPTED" in shown.stdout
     assert "HESSIAN" in shown.stdout
+
+
+def test_checkpoint(tmp_path):
+    """Parameters from a file are what is measured; a file that does not fit ends with the names."""
+    import torch
+
+    from tests.probes import small_tasks
+
+    task = small_tasks.classifier()
+    state = {name: 2 * value for name, value in task.model.state_dict().items()}
+    torch.save(state, tmp_path / "good.pt")
+    torch.save({"0.weight": state["0.weight"]}, tmp_path / "bad.pt")
+    arguments = ["spectrum", f"{TASKS}:classifier", "--json", "--checkpoint"]
+    good = spectra(*arguments, str(tmp_path / "good.pt"), cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    task.model.load_state_dict(state)
+    loss = float(task.loss(task.model(task.data[0][0]), task.data[0][1]))
+    attributes = json.loads(good.stdout)["attributes"]
+    assert attributes["loss"] == pytest.approx(loss, rel=1e-6)
+    assert attributes["is_trained"] == 1
+    bad = spectra(*arguments, str(tmp_path / "bad.pt"), cwd=tmp_path)
+    assert bad.returncode == 1
+    assert "0.bias" in bad.stderr
+    assert bad.stdout == ""

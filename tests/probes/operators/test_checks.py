@@ -408,3 +408,13 @@ def test_independent_oracle():
     dense = operator @ torch.eye(operator.shape[0], dtype=torch.float64)
     # Rounding of differences: 1e-16 / 1e-6 of a gradient near 1.
     assert float((torch.stack(columns, 1) - dense).abs().max()) < 1e-9
+
+
+def test_losses_that_are_not_convex_in_the_outputs_are_said_to_be():
+    target = normal(14, 4)
+    concave = GaussNewtonOperator(mlp(nn.Tanh), lambda z, t: torch.cos(z - t).mean(), (INPUTS, target))
+    assert concave.checks["smallest_output_curvature"] < -0.1
+    assert "not convex in the outputs" in concave.remarks[0]
+    convex = GaussNewtonOperator(mlp(nn.Tanh), lambda z, t: (z - t).pow(4).mean(), (INPUTS, target))
+    assert convex.checks["smallest_output_curvature"] >= 0
+    assert convex.remarks == []

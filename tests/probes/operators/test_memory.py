@@ -95,6 +95,7 @@ def test_width_gives_way_before_samples():
     assert fitting(10_000, each=10.0, largest=10, width=8) == (8, 10)
     assert fitting(500, each=10.0, largest=10, width=8) == (2, 10)
     assert fitting(60, each=10.0, largest=10, width=8) == (1, 2)
+    assert fitting(60, each=10.0, largest=10, width=8, fixed=10.0) == (1, 1)
 
 
 def test_other_errors_pass():

@@ -80,8 +80,8 @@ def fitting(budget: int, *, each: float, largest: int, width: int, fixed: float 
     samples = int((budget / (GRAPH_SHARE + COLUMN_SHARE * width) - fixed) / each)
     if samples < 1:
         raise OutOfMemoryError(
-            f"one sample takes about {(fixed + each) * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one column, "
-            f"more than memory_budget = {budget}."
+            f"one sample takes about {(fixed + each) * (GRAPH_SHARE + COLUMN_SHARE):.3g} bytes for a product with one "
+            f"column, more than memory_budget = {budget}."
         )
     return width, min(samples, largest)
 

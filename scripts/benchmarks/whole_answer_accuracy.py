@@ -21,9 +21,11 @@ SEEDS = 5
 #: The rms error of a trace scatters more than that of a Ritz value.
 TRACE_SEEDS = 10
 #: Of an estimate of the trace; multiples of 6, for Hutch++ takes thirds and XTrace halves.
-PRODUCTS = (6, 12, 18, 24, 30, 36, 42, 48, 60, 72, 90, 120, 150, 180, 240, 300, 420, 600)
+PRODUCTS = (6, 12, 18, 24, 36, 48, 60, 72, 90, 120, 180, 240, 300, 420, 600)
 STEPS = (10, 15, 20, 25, 30, 35, 40, 50, 60)
 PROBES = (1, 2, 3)
+#: What else may be read from the nodes where the trace is estimated by itself.
+NODES = (("top", "smallest", "density"), ("smallest", "density"), ("density",))
 
 
 @dataclass(eq=False)
@@ -186,26 +188,28 @@ class Calls:
             Some part is not reached within the largest settings.
         """
 
-        def find(call: Callable[..., Answer], settings: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
-            return tuned(call, settings, truth, keys) or {"products": math.inf}
+        def find(
+            call: Callable[..., Answer], settings: list[dict[str, Any]], *keys: str, below: float = math.inf
+        ) -> dict[str, Any]:
+            cheaper = [s for s in settings if s.get("num", s.get("num_probes", 0) * s.get("num_steps", 0)) < below]
+            return tuned(call, cheaper, truth, keys) or {"products": math.inf}
 
-        numbers = [{"num": num} for num in PRODUCTS]
-        traces = [
-            (f"trace, {name}", find(lambda seed, call=call, **s: call(self.exact, seed, **s), numbers, "trace"))
-            for name, call in self.traces.items()
-        ]
-        trace = min(traces, key=lambda pair: pair[1]["products"])
+        trace: tuple[str, dict[str, Any]] = ("trace", {"products": math.inf})
+        for name, call in self.traces.items():
+            setting = find(
+                lambda seed, call=call, **s: call(self.exact, seed, **s),
+                [{"num": num} for num in PRODUCTS],
+                "trace",
+                below=trace[1]["products"],
+            )
+            if setting["products"] < trace[1]["products"]:
+                trace = (f"trace, {name}", setting)
         top = ("top", find(self.tune_top, self.ends, "top"))
         smallest = ("smallest", find(self.tune_smallest, self.ends, "smallest"))
-        nodes = [
-            ("nodes", find(runs.answer, quadratures(), *keys))
-            for keys in (
-                ("top", "smallest", "trace", "density"),
-                ("top", "smallest", "density"),
-                ("smallest", "density"),
-                ("density",),
-            )
-        ]
+        nodes = [("nodes", find(runs.answer, quadratures(), *keys)) for keys in NODES]
+        least = min(nodes[0][1]["products"], top[1]["products"] + nodes[1][1]["products"]) + trace[1]["products"]
+        everything = find(runs.answer, quadratures(), "top", "smallest", "trace", "density", below=least)
+        nodes.insert(0, ("nodes", everything))
         plans = [[nodes[0]], [nodes[1], trace], [nodes[2], trace, top], [nodes[3], trace, top, smallest]]
         best = min(plans, key=lambda plan: sum(setting["products"] for _, setting in plan))
         if any(setting["products"] == math.inf for _, setting in best):

@@ -128,7 +128,8 @@ def test_checkpoint(tmp_path):
     good = spectra(*arguments, str(tmp_path / "good.pt"), cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     task.model.load_state_dict(state)
-    loss = float(task.loss(task.model(task.data[0][0]), task.data[0][1]))
+    with torch.no_grad():
+        loss = float(task.loss(task.model(task.data[0][0]), task.data[0][1]))
     attributes = json.loads(good.stdout)["attributes"]
     assert attributes["loss"] == pytest.approx(loss, rel=1e-6)
     assert attributes["is_trained"] == 1

@@ -56,6 +56,9 @@ class SurveyPlan:
         self.num_steps, self.budget, self.definite, self.level = num_steps, budget, definite, level
         self.progress = progress
         self.eps = eps(run.operator.like)
+        self._extremes: Extremes | None = None
+        self._extremes_at = -1
+        self._norm, self._norm_at = 0.0, (-1, -1)
 
     @property
     def left(self) -> int:
@@ -94,14 +97,17 @@ class SurveyPlan:
 
     def extremes(self) -> Extremes:
         """Return both ends as they are known."""
-        return extremes(
-            self.run,
-            num=self.num,
-            num_smallest=self.num_smallest,
-            tolerance=self.tolerance,
-            positive_semidefinite=self.definite,
-            eps=self.eps,
-        )
+        if self._extremes_at != self.run.num_rows or self._extremes is None:
+            self._extremes_at = self.run.num_rows
+            self._extremes = extremes(
+                self.run,
+                num=self.num,
+                num_smallest=self.num_smallest,
+                tolerance=self.tolerance,
+                positive_semidefinite=self.definite,
+                eps=self.eps,
+            )
+        return self._extremes
 
     def excess(self, trace: ComplementTrace) -> float:
         """Return by which factor the standard error of the trace exceeds what was asked for."""
@@ -135,7 +141,11 @@ class SurveyPlan:
         )
 
     def _nuclear_norm(self) -> float:
-        return self.run.operator.shape[0] * integrate(measure_of(self.run), np.abs).value
+        steps = (self.run.num_starts, self.run.num_steps)
+        if self._norm_at != steps:
+            self._norm_at = steps
+            self._norm = self.run.operator.shape[0] * integrate(measure_of(self.run), np.abs).value
+        return self._norm
 
     def _reserve(self, excess: float) -> int:
         """Return how many products the trace will need, at the present spread."""

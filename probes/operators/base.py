@@ -14,7 +14,7 @@ from probes.objective import Objective, Quantity, forward
 from probes.operators.explanations import require_finite, require_finite_loss
 from probes.operators.kept_graphs import KeptGraphs
 from probes.operators.ladder import Built, Ladder
-from probes.operators.memory import fit, with_less_memory
+from probes.operators.memory import GRAPH_SHARE, fit, graph_bytes, with_less_memory
 from probes.operators.operands import require_operand
 from probes.operators.pieces import Piece
 from probes.operators.workload import Workload
@@ -68,9 +68,10 @@ class CurvatureOperator(ABC):
     dtype : torch.float32 or torch.float64, optional
         Multiply in this precision, on a copy of the model that follows the model's parameters. Models in half precision
         are measured in float32 in any case.
-    num_kept_graphs : int
-        Data of at most so many batches have their graphs kept from product to product, for as long as the model does
-        not change; of more batches each graph is freed after use. 0 keeps none.
+    kept_graph_bytes : int
+        Where the graphs of all batches take at most so many bytes, they are kept from product to product for as long as
+        the model does not change (that of a single batch whatever its size); else each is freed after use. 0 keeps
+        none.
     dropout_seed : int, optional
         Measure a model in train mode with the dropout masks that this seed gives, the same at every product.
 
@@ -116,11 +117,11 @@ class CurvatureOperator(ABC):
         memory_budget: int | None = None,
         strategy: str = "auto",
         dtype: torch.dtype | None = None,
-        num_kept_graphs: int = 1,
+        kept_graph_bytes: int = 1 << 30,
         dropout_seed: int | None = None,
     ) -> None:
         self.ladder = Ladder(self.strategies, strategy)
-        self.num_kept_graphs = num_kept_graphs
+        self.kept_graph_bytes = kept_graph_bytes
         self.workload = Workload(
             model,
             loss,
@@ -145,7 +146,7 @@ class CurvatureOperator(ABC):
         self.shape = (workload.size, workload.size)
         self.like = torch.zeros(workload.size, dtype=workload.dtype, device=workload.device)
         self.num_products = 0
-        self._kept = KeptGraphs(self.num_kept_graphs)
+        self._kept = KeptGraphs(self.kept_graph_bytes)
 
     def self_check(self, *, rng: int = 0) -> dict[str, Any]:
         """Compare products with differences on a few samples; see :mod:`probes.operators.checks`."""
@@ -295,7 +296,11 @@ class CurvatureOperator(ABC):
     def refresh(self) -> None:
         """Look at the model before a product: a copy follows it, and graphs of another state are given up."""
         self.workload.follow()
-        self._kept.look_at(self.model, num_batches=len(self.batches))
+        self._kept.look_at(
+            self.model,
+            sizes=self.batches.sizes,
+            predict=lambda: GRAPH_SHARE * graph_bytes(self)[0] * self.num_samples,
+        )
 
     def release(self) -> None:
         """Free graphs kept for later products."""

@@ -1,5 +1,7 @@
-"""Graphs that outlive a product, for data of few batches, and what tells whether they are still good."""
+"""Graphs that outlive a product, where they are small enough, and what tells whether they are still good."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,19 +17,37 @@ class KeptGraphs:
 
     Parameters
     ----------
-    most : int
-        Data of more batches have nothing kept.
+    max_bytes : int
+        Memory for the graphs of all batches together; the graph of a single batch, which a product takes anyway, is
+        kept whatever its size. 0 keeps none.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self.is_on = False
+        self._predicted: dict[tuple[int, ...], float] = {}
         self._built: dict[tuple[int, str], Built] = {}
         self._state: tuple[Any, ...] = ()
 
-    def look_at(self, model: nn.Module, *, num_batches: int) -> None:
-        """Give up what belongs to another state of the model; called before every product."""
-        self.is_on = num_batches <= self.most
+    def look_at(self, model: nn.Module, *, sizes: list[int], predict: Callable[[], float]) -> None:
+        """Give up what belongs to another state of the model; called before every product.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Whose state counts.
+        sizes : list of int
+            Samples of each batch.
+        predict : callable
+            Returns the bytes that the graphs of all batches take; called once for each way of cutting the data.
+        """
+        key = tuple(sizes)
+        if self.max_bytes > 0 and len(sizes) > 1 and key not in self._predicted:
+            try:
+                self._predicted[key] = predict()
+            except Exception:  # what cannot be built for a few samples is left to the product, and not kept
+                self._predicted[key] = math.inf
+        self.is_on = self.max_bytes > 0 and (len(sizes) == 1 or self._predicted[key] <= self.max_bytes)
         state = fingerprint(model) if self.is_on else ()
         if state != self._state:
             self._built, self._state = {}, state

@@ -12,7 +12,7 @@ from spectra.errors import ArgumentError, OutOfMemoryError
 if TYPE_CHECKING:
     from probes.operators.base import CurvatureOperator
 
-__all__ = ["fit", "fitting", "saved_bytes", "with_less_memory"]
+__all__ = ["GRAPH_SHARE", "fit", "fitting", "graph_bytes", "saved_bytes", "with_less_memory"]
 
 #: Samples on which the memory of a product is measured.
 MEMORY_SAMPLES = 8
@@ -94,10 +94,23 @@ def fit(operator: "CurvatureOperator", budget: int) -> None:
     ArgumentError, OutOfMemoryError
         As `fitting`; also where the data cannot be cut.
     """
+    each, fixed = graph_bytes(operator)
+    largest = max(operator.batches.sizes)
+    operator.block_width, samples = fitting(budget, each=each, largest=largest, width=operator.block_width, fixed=fixed)
+    if samples < largest:
+        operator.workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
+
+
+def graph_bytes(operator: "CurvatureOperator") -> tuple[float, float]:
+    """Return what double backward saves for a sample, and whatever the number of samples, from two small batches."""
     workload = operator.workload
     index, whole = next(workload.counted())
-    few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES))) if whole.is_divisible else whole
-    fewer = few.take(slice(0, few.size // 2)) if few.size > 1 and few.is_divisible else few
+    few = fewer = whole
+    if whole.is_divisible and whole.size > 1:
+        few = whole.take(slice(0, min(whole.size, MEMORY_SAMPLES)))
+        fewer = few.take(slice(0, few.size // 2))
+        if not (operator.objective.weight(few) and operator.objective.weight(fewer)):
+            few = fewer = whole  # targets that are ignored make no graph
 
     def kept(batch: Batch) -> int:
         with workload.evaluating(index, batch):
@@ -107,12 +120,7 @@ def fit(operator: "CurvatureOperator", budget: int) -> None:
     # What does not grow with the samples has the size of the parameters.
     most, least = kept(few), kept(fewer)
     each = (most - least) / (few.size - fewer.size) if few.size > fewer.size else most / few.size
-    largest = max(workload.batches.sizes)
-    operator.block_width, samples = fitting(
-        budget, each=each, largest=largest, width=operator.block_width, fixed=max(0.0, most - each * few.size)
-    )
-    if samples < largest:
-        workload.split(samples, because=f"a product does not fit into memory_budget = {budget}")
+    return each, max(0.0, most - each * few.size)
 
 
 def with_less_memory(operator: "CurvatureOperator", act: Callable[[], Tensor]) -> Tensor:

@@ -61,6 +61,8 @@ class Answer:
 class Truth(Answer):
     """A converged answer, the norms that errors are relative to, and what the others have to reach in rms."""
 
+    smallest: float
+    trace: float
     norm: float
     nuclear_norm: float
     bounds: dict[str, float] = field(default_factory=lambda: dict(ACCURACY))

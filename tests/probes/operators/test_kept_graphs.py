@@ -71,7 +71,7 @@ def test_a_change_of_the_model_is_noticed(kind, change, strategy):
     change(model)
     after = operator @ vectors
     assert relative_error(after, before) > 1e-4
-    fresh = kind(model, LOSS, (INPUTS, TARGET), strategy=strategy, num_kept_graphs=0)
+    fresh = kind(model, LOSS, (INPUTS, TARGET), strategy=strategy, kept_graph_bytes=0)
     assert torch.equal(after, fresh @ vectors)
 
 
@@ -91,11 +91,13 @@ def test_graphs_are_built_once_and_freed_on_request(kind, monkeypatch):
     operator.release()
     operator @ operator.like
     assert count == [2]
-    several = kind(network(), LOSS, cut(INPUTS, TARGET), strategy="kept_graph", check=False)
-    count[0] = 0
-    for _ in range(2):
-        several @ several.like
-    assert count == [6]  # three batches, nothing kept
+    for most, builds in ((1 << 30, 3), (100, 6)):  # three batches: all kept, or none
+        several = kind(network(), LOSS, cut(INPUTS, TARGET), strategy="kept_graph", kept_graph_bytes=most)
+        several.refresh()  # looks at the size of a graph
+        count[0] = 0
+        for _ in range(2):
+            several @ several.like
+        assert count == [builds]
 
 
 def test_what_a_fingerprint_sees():

@@ -235,6 +235,8 @@ class _Session:
 
     def operator(self, kind: type, batches: list[Batch], *, check: bool = False) -> HessianOperator:
         options = {**self.task.operator_options(), "parameters": list(self.parameters)}
+        # A named strategy: one that is chosen by its speed would change the last digits from run to run.
+        options["strategy"] = "kept_graph"
         return kind(self.model, self.task.loss, batches, **options, check=check, rng=self.seed)
 
     def space(self, operator: HessianOperator, scaling: torch.Tensor | None) -> Operator:

@@ -154,7 +154,7 @@ def gradient_noise(
     Cost: ``K`` micro-batch gradients and ``K`` Hessian products on the union of the micro-batches.
     """
     drawn = micro_batches(task.samples(), num=num_batches, size=batch_size, rng=np.random.default_rng([rng, 1]))
-    operator = HessianOperator(task.model, task.loss, drawn.batches, **task.operator_options(), check=check, rng=rng)
+    operator = _hessian(task, drawn, check=check, rng=rng)
     gradients = micro_batch_gradients(operator)
     return gradient_statistics(gram(gradients), gram(gradients, operator @ gradients), batch_size=drawn.size)
 
@@ -193,7 +193,7 @@ def curvature_noise(
     Cost: one product per micro-batch.
     """
     drawn = micro_batches(task.samples(), num=num_batches, size=batch_size, rng=np.random.default_rng([rng, 1]))
-    operator = HessianOperator(task.model, task.loss, drawn.batches, **task.operator_options(), check=check, rng=rng)
+    operator = _hessian(task, drawn, check=check, rng=rng)
     direction = torch.as_tensor(np.asarray(vector) if not isinstance(vector, torch.Tensor) else vector)
     if direction.shape != (operator.shape[0],):
         raise ShapeError(f"vector must have shape ({operator.shape[0]},); got {tuple(direction.shape)}")
@@ -203,3 +203,9 @@ def curvature_noise(
         raise ArgumentError(f"vector must have a positive finite norm; got {norm}")
     grams = curvature_noise_grams(operator, (direction / norm)[:, None])
     return scatter(grams[0], batch_size=drawn.size)
+
+
+def _hessian(task: Task, drawn: MicroBatches, *, check: bool, rng: int) -> HessianOperator:
+    """Return the Hessian on micro-batches, multiplied in one named way, so that the same seed gives the same digits."""
+    options = task.operator_options()
+    return HessianOperator(task.model, task.loss, drawn.batches, **options, check=check, rng=rng, strategy="kept_graph")

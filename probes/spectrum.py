@@ -54,6 +54,7 @@ def measure(
     level: float = 0.95,
     max_basis_bytes: int = 2**32,
     check: bool = True,
+    strategy: str = "auto",
     rng: int | np.random.Generator = 0,
     progress: Progress | None = None,
     on_result: Callable[[xr.DataTree], object] | None = None,
@@ -78,6 +79,9 @@ def measure(
         Products at most, for each matrix and each of its layers; by default ``2 num_probes num_steps``.
     check : bool
         Whether to compare products with differences of gradients first, on a few samples, for each matrix.
+    strategy : str
+        How products are formed, see :mod:`probes.operators.ladder`. ``"auto"`` takes what is fastest, which may differ
+        from run to run, and results with it by rounding; ``"kept_graph"`` gives the same digits for the same seed.
     rng : int or numpy.random.Generator
         Seed of everything random.
     progress : callable, optional
@@ -144,7 +148,7 @@ def measure(
         "max_basis_bytes": max_basis_bytes,
         "rng": as_seed(rng),
     }
-    session = _Session(task, names, options, check=check, progress=progress or (lambda *_: None))
+    session = _Session(task, names, options, check=check, strategy=strategy, progress=progress or (lambda *_: None))
     try:
         session.run(per_layer=per_layer, on_result=on_result or (lambda _: None))
     except KeyboardInterrupt as interrupt:
@@ -166,9 +170,17 @@ class _Session:
     """One measurement: operators that share their data, and what has been found."""
 
     def __init__(
-        self, task: Task, names: list[str], options: dict[str, Any], *, check: bool, progress: Progress
+        self,
+        task: Task,
+        names: list[str],
+        options: dict[str, Any],
+        *,
+        check: bool,
+        strategy: str,
+        progress: Progress,
     ) -> None:
         self.task, self.names, self.options, self.check, self.progress = task, names, options, check, progress
+        self.strategy = strategy
         self.nodes: dict[str, xr.Dataset] = {}
         self.attrs: dict[str, Any] = {}
         self.num_matvecs = 0
@@ -183,7 +195,7 @@ class _Session:
             if first is None:
                 operator = first = self.first_operator(MATRICES[name])
             else:
-                operator = first.sibling(MATRICES[name])
+                operator = first.sibling(MATRICES[name], strategy=self.strategy)
                 operator.checks = operator.self_check(rng=self.options["rng"]) if self.check else {}
             self.survey(name, operator, f"/{name}", on_result)
             for path, block in layers(operator).items() if per_layer else ():
@@ -199,6 +211,7 @@ class _Session:
             task.batches,
             **task.operator_options(),
             check=self.check,
+            strategy=self.strategy,
             rng=self.options["rng"],
         )
         loss = float(operator.loss())

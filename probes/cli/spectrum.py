@@ -74,6 +74,13 @@ def spectrum(
             rich_help_panel=shared.MEASUREMENT,
         ),
     ] = 0.01,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="How products are formed; auto takes what is fastest, kept_graph gives the same digits at every run.",
+            rich_help_panel=shared.MEASUREMENT,
+        ),
+    ] = "auto",
     seed: shared.Seed = 0,
     threads: shared.Threads = None,
     plot: shared.Plot = None,
@@ -130,6 +137,7 @@ def spectrum(
                 tolerance=tolerance,
                 trace_rtol=trace_rtol,
                 max_matvecs=max_matvecs,
+                strategy=strategy,
                 rng=seed,
                 progress=progress,
                 on_result=keep,

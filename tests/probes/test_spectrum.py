@@ -225,3 +225,21 @@ def test_every_matrix_in_one_call():
     traces = {name: float(tree[f"{name}/quantities"].to_dataset()["value"].sel(quantity="trace")) for name in MATRICES}
     assert traces["residual"] == pytest.approx(traces["hessian"] - traces["gauss_newton"], abs=0.2)
     assert traces["fisher"] == pytest.approx(traces["gauss_newton"], rel=0.05)
+
+
+def test_a_named_strategy_gives_the_same_digits():
+    first, second = (
+        probes.measure(small_tasks.classifier(), matrices=["hessian", "gauss_newton"], strategy="kept_graph")
+        for _ in range(2)
+    )
+    for name in ("hessian", "gauss_newton"):
+        assert first[name].attrs["product_strategy"] == "kept_graph"
+        for node in ("quantities", "measure", "eigenpairs"):
+            assert (
+                first[f"{name}/{node}"]
+                .to_dataset()
+                .drop_attrs()
+                .equals(second[f"{name}/{node}"].to_dataset().drop_attrs())
+            )
+    with pytest.raises(ArgumentError, match="strategy must be"):
+        probes.measure(small_tasks.classifier(), strategy="fastest")

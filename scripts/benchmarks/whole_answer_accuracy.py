@@ -180,6 +180,7 @@ class Calls:
     tune_top: Callable[..., Answer]
     tune_smallest: Callable[..., Answer]
     ends: list[dict[str, Any]]
+    _seen: dict[tuple[str, int, int], Answer] = field(default_factory=dict)
 
     def plan(self, runs: KrylovRuns, truth: Truth) -> list[tuple[str, dict[str, Any]]]:
         """Return the calls, and their settings, that reach the accuracy with the fewest products.
@@ -199,7 +200,7 @@ class Calls:
         trace: tuple[str, dict[str, Any]] = ("trace", {"products": math.inf})
         for name, call in self.traces.items():
             setting = find(
-                lambda seed, call=call, **s: call(self.exact, seed, **s),
+                lambda seed, *, num, name=name, call=call: self._trace(name, call, seed, num),
                 [{"num": num} for num in PRODUCTS],
                 "trace",
                 below=trace[1]["products"],
@@ -218,6 +219,11 @@ class Calls:
             unreached = [name for name, setting in plans[-1] if setting["products"] == math.inf]
             raise RuntimeError(f"the accuracy is not reached within the largest settings: {', '.join(unreached)}")
         return best
+
+    def _trace(self, name: str, call: Callable[..., Answer], seed: int, num: int) -> Answer:
+        if (name, seed, num) not in self._seen:
+            self._seen[name, seed, num] = call(self.exact, seed, num=num)
+        return self._seen[name, seed, num]
 
     def run(self, operator: Any, seed: int, plan: list[tuple[str, dict[str, Any]]]) -> Answer:
         """Make the calls of a plan; later ones replace what earlier ones said."""

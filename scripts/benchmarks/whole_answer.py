@@ -42,7 +42,7 @@ def network(name: str) -> Any:
     if name == "cnn":
         return networks.cnn(batch_size=64, num_batches=4)
     if name == "gpt":
-        return networks.gpt(batch_size=2, num_batches=4)
+        return networks.gpt(batch_size=4, num_batches=4)
     return networks.NETWORKS[name](num_batches=4)
 
 

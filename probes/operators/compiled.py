@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 
+from probes.operators.kept_graphs import plain_attributes
 from probes.operators.pieces import Piece, columns_of, rows_of
 from probes.operators.rewriting import rewritten
 from probes.trees import map_tensors, tensors_in
+from spectra.errors import ArgumentError
 
 __all__ = ["multiplication"]
 
@@ -29,8 +31,15 @@ def multiplication(piece: Piece) -> Callable[[Tensor], Tensor]:
     """Return the product of the micro-batch's Hessian with columns (n, k); compiles at the first call for each shape.
 
     Parameters, data and vectors are arguments of the program; what else the loss depends on (buffers, frozen
-    parameters) is part of it, and a change of it compiles anew.
+    parameters, plain attributes of modules) is part of it, and a change of it compiles anew.
+
+    Raises
+    ------
+    ArgumentError
+        Dropout masks are frozen by a seed: a program would draw its own.
     """
+    if piece.objective.seed is not None:
+        raise ArgumentError("strategy='compiled' cannot freeze dropout masks; leave out dropout_seed or name another.")
     point = tuple(tensor.detach() for tensor in piece.tensors)
     leaves = tensors_in((piece.batch.inputs, piece.batch.target))
     programs = _PROGRAMS.setdefault(piece.objective.model, {})
@@ -76,6 +85,6 @@ def _signature(piece: Piece, rows: tuple[Tensor, ...], leaves: list[Tensor]) -> 
         id(piece.objective.loss.function),
         id(piece.objective.output),
         tuple((tuple(t.shape), t.dtype, t.device) for t in (*rows, *leaves)),
-        tuple(module.training for module in model.modules()),
+        plain_attributes(model),
         tuple(float(t.double().norm()) for t in fixed if not t.is_complex()),
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from probes.operators.ladder import Built
 
-__all__ = ["KeptGraphs", "fingerprint"]
+__all__ = ["KeptGraphs", "fingerprint", "plain_attributes"]
 
 
 class KeptGraphs:
@@ -80,11 +80,16 @@ def fingerprint(model: nn.Module) -> tuple[Any, ...]:
         norms = [float(torch.linalg.vector_norm(t)) for t in real]
     return (
         tuple((t.data_ptr(), t._version, t.requires_grad) for t in tensors),
-        tuple(
-            (name, value)
-            for module in model.modules()
-            for name, value in vars(module).items()
-            if isinstance(value, bool | int | float | str)
-        ),
+        plain_attributes(model),
         tuple(norms),
+    )
+
+
+def plain_attributes(model: nn.Module) -> tuple[tuple[str, bool | int | float | str], ...]:
+    """Return every number and text that is an attribute of a module, the mode included."""
+    return tuple(
+        (name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, bool | int | float | str)
     )

@@ -48,7 +48,8 @@ class KeptGraphs:
             except Exception:  # what cannot be built for a few samples is left to the product, and not kept
                 self._predicted[key] = math.inf
         self.is_on = self.max_bytes > 0 and (len(sizes) == 1 or self._predicted[key] <= self.max_bytes)
-        state = fingerprint(model) if self.is_on else ()
+        # The sizes too: an operator that shares these data may have cut them anew.
+        state = (key, *fingerprint(model)) if self.is_on else ()
         if state != self._state:
             self._built, self._state = {}, state
 

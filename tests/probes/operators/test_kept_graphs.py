@@ -113,3 +113,14 @@ def test_what_a_fingerprint_sees():
 def test_models_of_two_dtypes_have_fingerprints():
     model = seeded(lambda: nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1).double()))
     assert fingerprint(model) == fingerprint(model)
+
+
+def test_data_that_a_sibling_has_cut_anew():
+    """Operators that share their data share how these are cut; a graph of the old first batch must not serve."""
+    first = HessianOperator(network(), LOSS, (INPUTS, TARGET), strategy="kept_graph")
+    second = first.sibling(GaussNewtonOperator, strategy="kept_graph")
+    vectors = normal(first.shape[0], 3)
+    before = second @ vectors
+    first.workload.split(4, because="a test")
+    assert second.batches.sizes == [4, 4, 4, 2]
+    assert relative_error(second @ vectors, before) <= 1e-12

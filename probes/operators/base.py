@@ -121,7 +121,9 @@ class CurvatureOperator(ABC):
         dropout_seed: int | None = None,
     ) -> None:
         self.ladder = Ladder(self.strategies, strategy)
-        self.kept_graph_bytes = kept_graph_bytes
+        # Within a budget, half of it: a product needs room beside what is kept.
+        most = kept_graph_bytes if memory_budget is None else memory_budget // 2
+        self.kept_graph_bytes = min(kept_graph_bytes, most)
         self.workload = Workload(
             model,
             loss,

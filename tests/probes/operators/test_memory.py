@@ -74,6 +74,7 @@ def test_a_budget_is_met_by_smaller_pieces(kind):
     tight = kind(mlp(), LOSS, (INPUTS, TARGET), memory_budget=3000)
     assert max(tight.batches.sizes) < 14
     assert relative_error(tight @ vectors, expected) <= 1e-12
+    assert tight.kept_graph_bytes == 1500
     assert kind(mlp(), LOSS, (INPUTS, TARGET), memory_budget=10**9).batches.sizes == [14]
     with pytest.raises(OutOfMemoryError, match="memory_budget = 10"):
         kind(mlp(), LOSS, (INPUTS, TARGET), memory_budget=10)

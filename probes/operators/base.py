@@ -347,13 +347,13 @@ class CurvatureOperator(ABC):
             )
             products = [product]
         else:
-            built = self._build_or_step_down(piece, strategy)
+            built = self.build_or_step_down(piece, strategy)
         require_finite_loss(built.loss, f"of batch {index}", batch)
         self.workload.look_for_unused(index, piece, built.used, self.quantity)
         self._kept.put(index, self.ladder.strategy(first.shape[1]), built)
         return built, products
 
-    def _build_or_step_down(self, piece: Piece, strategy: str) -> Built:
+    def build_or_step_down(self, piece: Piece, strategy: str) -> Built:
         """Make a batch ready; a strategy that worked on the first batch but not on this one is given up."""
         try:
             return self.build(piece, strategy)

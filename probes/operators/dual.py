@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from probes.operators.base import CurvatureOperator
-from probes.operators.factored import FactoredOperator
+from probes.operators.explanations import require_finite
+from probes.operators.factored import FactoredOperator, Sandwich
 from spectra.exact import exact_measure
 from spectra.exact_survey import exact_survey
 
@@ -78,7 +79,8 @@ def dual_rows(operator: FactoredOperator) -> Tensor:
     for index, batch in operator.workload.counted():
         with operator.workload.evaluating(index, batch):
             piece = operator.workload.piece(batch, index)
-            built = operator.build(piece, _row_strategy(operator))
+            built = operator.build_or_step_down(piece, _row_strategy(operator))
+            assert isinstance(built, Sandwich)
             outputs = built.linearization.outputs
             root = operator.root(piece, outputs)
             scale = operator.share(index) ** 0.5
@@ -86,7 +88,9 @@ def dual_rows(operator: FactoredOperator) -> Tensor:
             for block in identity.split(4 * operator.block_width):
                 parts.append(scale * built.linearization.pull(root(block.reshape(-1, *outputs.shape))).T)
     operator.num_products += sum(len(part) for part in parts)
-    return torch.cat(parts)
+    rows = torch.cat(parts)
+    require_finite(rows, f"the factor of {operator.name}")
+    return rows
 
 
 def dual_gram(operator: FactoredOperator) -> Tensor:

@@ -87,3 +87,32 @@ def test_rows_that_do_not_count():
     np.testing.assert_allclose(
         np.linalg.eigvalsh(dual_gram(operator).numpy())[-28:], expected[-28:], atol=1e-12 * expected[-1]
     )
+
+
+class _Old(torch.autograd.Function):
+    """Squares in the old style, which torch.func refuses."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+class _Squares(nn.Module):
+    def forward(self, x):
+        return _Old.apply(x)
+
+
+def test_models_that_only_the_live_graph_can_differentiate():
+    model = nn.Sequential(*mlp()[:1], _Squares(), *mlp()[2:])
+    operator = MATRICES["gauss_newton"](model, nn.CrossEntropyLoss(), cut(INPUTS, TARGET))
+    expected = np.linalg.eigvalsh(dense(operator).numpy())
+    fresh = MATRICES["gauss_newton"](model, nn.CrossEntropyLoss(), cut(INPUTS, TARGET))
+    found = np.linalg.eigvalsh(dual_gram(fresh).numpy())
+    np.testing.assert_allclose(found[-56:], expected[-56:], atol=1e-12 * expected[-1])
+    assert "setup_context" in fresh.ladder.excluded["vmap_forward"]

@@ -17,6 +17,7 @@ from probes.operators.ladder import Built, Ladder
 from probes.operators.memory import GRAPH_SHARE, fit, graph_bytes, with_less_memory
 from probes.operators.operands import require_operand
 from probes.operators.pieces import Piece
+from probes.operators.rows import side_by_side
 from probes.operators.workload import Workload
 from probes.parameters import ParameterSpec
 from spectra import Operator, as_operator
@@ -330,7 +331,7 @@ class CurvatureOperator(ABC):
             built, products = self._built(index, batch, columns)
             blocks = columns.split(self.block_width, dim=1)
             products += [built.multiply(block) for block in blocks[len(products) :]]
-        return products[0] if len(products) == 1 else torch.cat(products, dim=1)
+        return side_by_side(products, tuple(self.parameters.values()))
 
     def _built(self, index: int, batch: Batch, columns: Tensor) -> tuple[Built, list[Tensor]]:
         """Make a batch ready; where the strategy was measured on it, the product with the first block comes along."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 
 from probes.operators.kept_graphs import plain_attributes
-from probes.operators.pieces import Piece, columns_of, rows_of
+from probes.operators.pieces import Piece
 from probes.operators.rewriting import rewritten
+from probes.operators.rows import columns_of, rows_of
 from probes.trees import map_tensors, tensors_in
 from spectra.errors import ArgumentError
 
@@ -50,7 +51,7 @@ def multiplication(piece: Piece) -> Callable[[Tensor], Tensor]:
         with torch.compiler.set_stance("default"):
             if signature not in programs:
                 programs[signature] = torch.compile(_recorded(piece, point, rows, leaves))
-            return columns_of(programs[signature](point, rows, leaves), point).detach()
+            return columns_of(programs[signature](point, rows, leaves), point)
 
     return multiply
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
 from probes.objective import Quantity
-from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, rows_of
+from probes.operators.pieces import Piece
+from probes.operators.rows import columns_of, contiguous_rows, empty_rows, rows_of
 from probes.state import forward_mode
 
 __all__ = ["LINEARIZATIONS", "Linearization"]
@@ -49,36 +50,31 @@ def kept_graph(piece: Piece, quantity: Quantity) -> Linearization:
 
     Works wherever double backward does. One backward pass through the outputs for each column and direction.
     """
-    outputs = piece.evaluate(quantity, rewriting="all")
-    tensors = piece.tensors
+    outputs, leaves = piece.evaluate_at_leaves(quantity)
     probe = torch.zeros_like(outputs, requires_grad=True)
-    transposed = torch.autograd.grad(outputs, tensors, probe, create_graph=True, allow_unused=True)
-    linear = [i for i, t in enumerate(transposed) if t is not None and t.requires_grad]
+    transposed = torch.autograd.grad(outputs, leaves.variables, probe, create_graph=True, allow_unused=True)
+    linear = {i: t for i, t in enumerate(transposed) if t is not None and t.requires_grad}
 
     def push(columns: Tensor) -> Tensor:
-        rows = rows_of(columns, tensors)
         tangents = []
-        for k in range(columns.shape[1]):
+        for row in contiguous_rows(columns):
             found = None
             if linear:
+                parts = leaves.cut(row)
                 (found,) = torch.autograd.grad(
-                    [transposed[i] for i in linear],
-                    probe,
-                    [rows[i][k] for i in linear],
-                    retain_graph=True,
-                    allow_unused=True,
+                    list(linear.values()), probe, [parts[i] for i in linear], retain_graph=True, allow_unused=True
                 )
             tangents.append(torch.zeros_like(outputs) if found is None else found)
         return torch.stack(tangents).detach()
 
     def pull(cotangents: Tensor) -> Tensor:
-        products = empty_rows(len(cotangents), tensors)
-        for row, cotangent in zip(products, cotangents, strict=True):
-            pieces = torch.autograd.grad(outputs, tensors, cotangent, retain_graph=True, allow_unused=True)
-            fill_row(row, pieces, tensors)
+        products = empty_rows(len(cotangents), piece.tensors)
+        for product, cotangent in zip(products, cotangents, strict=True):
+            found = torch.autograd.grad(outputs, leaves.variables, cotangent, retain_graph=True, allow_unused=True)
+            leaves.fill(product, found)
         return products.T
 
-    return Linearization(outputs.detach(), push, pull, [t is not None for t in transposed])
+    return Linearization(outputs.detach(), push, pull, leaves.used(transposed))
 
 
 def rebuilt_graph(piece: Piece, quantity: Quantity) -> Linearization:
@@ -89,9 +85,9 @@ def rebuilt_graph(piece: Piece, quantity: Quantity) -> Linearization:
 
     def pull(cotangents: Tensor) -> Tensor:
         products = empty_rows(len(cotangents), piece.tensors)
-        for row, cotangent in zip(products, cotangents, strict=True):
-            pieces = torch.autograd.grad(piece.evaluate(quantity), piece.tensors, cotangent, allow_unused=True)
-            fill_row(row, pieces, piece.tensors)
+        for product, cotangent in zip(products, cotangents, strict=True):
+            value, leaves = piece.evaluate_at_leaves(quantity)
+            leaves.fill(product, torch.autograd.grad(value, leaves.variables, cotangent, allow_unused=True))
         return products.T
 
     return Linearization(piece.evaluate(quantity).detach(), push, pull)
@@ -145,7 +141,7 @@ def _forward_mode(piece: Piece) -> AbstractContextManager[None]:
 
 def _mapped_pull(transposed: Callable[[Tensor], tuple[Tensor, ...]], point: tuple[Tensor, ...]) -> Callable:
     def pull(cotangents: Tensor) -> Tensor:
-        return columns_of(vmap(transposed)(cotangents), point).detach()
+        return columns_of(vmap(transposed)(cotangents), point)
 
     return pull
 

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from probes.batch import Batch
 from probes.objective import Objective, Quantity
+from probes.operators.leaves import Leaves, Lookups
 from probes.operators.rewriting import Rewriting, rewritten
 from spectra.errors import DerivativeError
 
-__all__ = ["Piece", "columns_of", "empty_rows", "fill_row", "joined", "rows_of"]
+__all__ = ["Piece"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,23 @@ class Piece:
             )
         return value
 
+    def evaluate_at_leaves(self, quantity: Quantity) -> tuple[Tensor, Leaves]:
+        """Return the same for double backward through the live model, and what it is to be differentiated by.
+
+        Layers are replaced by equal ones where that costs less, and large embeddings are cut off at the rows read, see
+        :mod:`probes.operators.leaves`.
+        """
+        lookups = Lookups(self.tensors)
+        try:
+            with lookups:
+                value = self.evaluate(quantity, rewriting="all")
+        except Exception:
+            if not (lookups.found and lookups.is_void):
+                raise
+        if lookups.found and lookups.is_void:
+            return self.evaluate(quantity, rewriting="all"), Leaves(self.tensors)
+        return value, Leaves(self.tensors, tuple(lookups.found))
+
     def function(self, quantity: Quantity) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         """Return the same as a pure function of the parameters, and the values at which it is to be taken.
 
@@ -100,43 +117,3 @@ _NAMES: dict[Quantity, str] = {
     "outputs": "outputs",
     "sample_values": "losses of the samples",
 }
-
-
-def columns_of(pieces: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor:
-    r"""Join gradients of shape (k, \*parameter.shape), None for zero, into columns (n, k)."""
-    width = next((piece.shape[0] for piece in pieces if piece is not None), 1)
-    rows = [
-        p.new_zeros(width, p.numel()) if piece is None else piece.reshape(width, -1)
-        for piece, p in zip(pieces, like, strict=True)
-    ]
-    return torch.cat(rows, dim=1).T
-
-
-def rows_of(columns: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    r"""Cut columns (n, k) into tensors of shape (k, \*parameter.shape)."""
-    rows = columns.T.contiguous()
-    pieces = rows.split([p.numel() for p in like], dim=1)
-    return [piece.reshape(len(rows), *p.shape) for piece, p in zip(pieces, like, strict=True)]
-
-
-def joined(pieces: Sequence[Any], like: Sequence[Tensor]) -> Tensor:
-    """Join gradients of the parameters' shapes, None for zero, into one vector (n,)."""
-    return fill_row(like[0].new_empty(sum(p.numel() for p in like)), pieces, like)
-
-
-def empty_rows(count: int, like: Sequence[Tensor]) -> Tensor:
-    """Return room for so many vectors, as rows (count, n)."""
-    return like[0].detach().new_empty(count, sum(p.numel() for p in like))
-
-
-def fill_row(row: Tensor, pieces: Sequence[Any], like: Sequence[Tensor]) -> Tensor:
-    """Write gradients of the parameters' shapes, None for zero, into a vector (n,), each number once."""
-    begin = 0
-    for piece, p in zip(pieces, like, strict=True):
-        part = row[begin : begin + p.numel()]
-        if piece is None:
-            part.zero_()
-        else:
-            part.copy_(piece.detach().reshape(-1))
-        begin += p.numel()
-    return row

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from probes.operators.convolution import convolution
 
-__all__ = ["Rewriting", "rewritten"]
+__all__ = ["Rewriting", "is_recorded_for_later", "rewritten"]
 
 
 #: Nothing; what PyTorch gets wrong or cannot do; also what costs less where the live graph is differentiated twice
@@ -46,14 +46,14 @@ class _Rewriting(TorchFunctionMode):
     ) -> Any:
         replacement = self._table.get(func)
         # Checkpointing runs the model again in the backward pass, where nothing is caught, and wants the same calls.
-        if replacement is not None and not _is_recorded_for_later():
+        if replacement is not None and not is_recorded_for_later():
             result = replacement(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
         return func(*args, **(kwargs or {}))
 
 
-def _is_recorded_for_later() -> bool:
+def is_recorded_for_later() -> bool:
     """Whether somebody, such as checkpointing, handles the tensors that autograd saves here."""
     hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return hooks is not None and hooks(True) is not None

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from probes.operators.compiled import multiplication
-from probes.operators.pieces import Piece, columns_of, empty_rows, fill_row, joined, rows_of
+from probes.operators.leaves import Leaves
+from probes.operators.pieces import Piece
+from probes.operators.rows import columns_of, contiguous_rows, empty_rows, joined, rows_of
 
 __all__ = ["DIFFERENCE_STEP", "SECOND_ORDER", "Quadratic"]
 
@@ -44,21 +46,14 @@ class Quadratic:
 
 def kept_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model (Pearlmutter 1994): one gradient with graph, one pass for each column."""
-    loss, used, curved = _gradients(piece)
+    loss, leaves, used, curved = _gradients(piece)
 
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
             return torch.zeros_like(columns)
-        rows, products = rows_of(columns, piece.tensors), empty_rows(columns.shape[1], piece.tensors)
-        for k in range(columns.shape[1]):
-            found = torch.autograd.grad(
-                list(curved.values()),
-                piece.tensors,
-                [rows[i][k] for i in curved],
-                retain_graph=True,
-                allow_unused=True,
-            )
-            fill_row(products[k], found, piece.tensors)
+        products = empty_rows(columns.shape[1], piece.tensors)
+        for row, product in zip(contiguous_rows(columns), products, strict=True):
+            leaves.fill(product, _differentiated(leaves, curved, row, retain_graph=True))
         return products.T
 
     return Quadratic(loss, multiply, used)
@@ -68,15 +63,12 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
     """Double backward with a fresh graph for each column, freed as it is used: least memory, about twice the time."""
 
     def multiply(columns: Tensor) -> Tensor:
-        rows, products = rows_of(columns, piece.tensors), empty_rows(columns.shape[1], piece.tensors)
-        for k in range(columns.shape[1]):
-            _, _, curved = _gradients(piece)
+        products = empty_rows(columns.shape[1], piece.tensors)
+        for row, product in zip(contiguous_rows(columns), products, strict=True):
+            _, leaves, _, curved = _gradients(piece)
             if not curved:
                 return torch.zeros_like(columns)
-            found = torch.autograd.grad(
-                list(curved.values()), piece.tensors, [rows[i][k] for i in curved], allow_unused=True
-            )
-            fill_row(products[k], found, piece.tensors)
+            leaves.fill(product, _differentiated(leaves, curved, row, retain_graph=False))
         return products.T
 
     return Quadratic(piece.evaluate("loss").detach(), multiply)
@@ -84,7 +76,9 @@ def rebuilt_graph(piece: Piece) -> Quadratic:
 
 def batched_graph(piece: Piece) -> Quadratic:
     """Double backward through the live model, one pass for the whole block (``is_grads_batched``)."""
-    loss, used, curved = _gradients(piece)
+    loss = piece.evaluate("loss", rewriting="all")
+    leaves = Leaves(piece.tensors)
+    used, curved = _slopes(loss, leaves)
 
     def multiply(columns: Tensor) -> Tensor:
         if not curved:
@@ -98,11 +92,9 @@ def batched_graph(piece: Piece) -> Quadratic:
             allow_unused=True,
             is_grads_batched=True,
         )
-        width = columns.shape[1]
-        filled = [p.new_zeros(width, *p.shape) if h is None else h for h, p in zip(found, piece.tensors, strict=True)]
-        return columns_of(filled, piece.tensors).detach()
+        return columns_of(found, piece.tensors)
 
-    return Quadratic(loss, multiply, used)
+    return Quadratic(loss.detach(), multiply, used)
 
 
 def vmap_reverse(piece: Piece) -> Quadratic:
@@ -120,7 +112,7 @@ def vmap_reverse(piece: Piece) -> Quadratic:
     _, transposed, loss = cast(tuple[Any, Callable, Tensor], vjp(gradient, *point, has_aux=True))
 
     def multiply(columns: Tensor) -> Tensor:
-        return columns_of(vmap(transposed)(tuple(rows_of(columns, point))), point).detach()
+        return columns_of(vmap(transposed)(tuple(rows_of(columns, point))), point)
 
     return Quadratic(loss.detach(), multiply)
 
@@ -163,12 +155,30 @@ def differences(piece: Piece) -> Quadratic:
     return Quadratic(twin.evaluate("loss").detach().to(piece.tensors[0]), multiply)
 
 
-def _gradients(piece: Piece) -> tuple[Tensor, list[bool], dict[int, Tensor]]:
-    """Return the loss, which parameters it depends on, and by position the gradients that are not constant."""
-    loss = piece.evaluate("loss", rewriting="all")
-    gradients = torch.autograd.grad(loss, piece.tensors, create_graph=True, allow_unused=True)
-    curved = {i: g for i, g in enumerate(gradients) if g is not None and g.requires_grad}
-    return loss.detach(), [g is not None for g in gradients], curved
+def _gradients(piece: Piece) -> tuple[Tensor, Leaves, list[bool], dict[int, Tensor]]:
+    """Return the loss, what it is differentiated by, and what `_slopes` finds."""
+    loss, leaves = piece.evaluate_at_leaves("loss")
+    return loss.detach(), leaves, *_slopes(loss, leaves)
+
+
+def _slopes(loss: Tensor, leaves: Leaves) -> tuple[list[bool], dict[int, Tensor]]:
+    """Return which parameters the loss depends on, and by position the gradients that are not constant."""
+    gradients = torch.autograd.grad(loss, leaves.variables, create_graph=True, allow_unused=True)
+    return leaves.used(gradients), {i: g for i, g in enumerate(gradients) if g is not None and g.requires_grad}
+
+
+def _differentiated(
+    leaves: Leaves, curved: dict[int, Tensor], row: Tensor, *, retain_graph: bool
+) -> tuple[Tensor | None, ...]:
+    """Return the derivative of the gradient's product with one vector (n,), by the variables."""
+    tangents = leaves.cut(row)
+    return torch.autograd.grad(
+        list(curved.values()),
+        leaves.variables,
+        [tangents[i] for i in curved],
+        retain_graph=retain_graph,
+        allow_unused=True,
+    )
 
 
 #: By name, the safest first. The last three are never chosen, only asked for.

@@ -15,7 +15,8 @@ from probes.losses import LossLike
 from probes.objective import Quantity, read_objective
 from probes.operators.causes import refuse_unsuitable
 from probes.operators.explanations import explained, require_finite, require_finite_loss
-from probes.operators.pieces import Piece, joined
+from probes.operators.pieces import Piece
+from probes.operators.rows import joined
 from probes.out_of_memory import naming_out_of_memory
 from probes.parameters import ParameterSpec, select
 from probes.state import differentiable, preserved
@@ -148,7 +149,7 @@ class Workload:
                 value = require_finite_loss(self.piece(batch, index).evaluate("loss"), f"of batch {index}", batch)
                 pieces = torch.autograd.grad(value, tensors, allow_unused=True)
                 self._note_used(index, [piece is not None for piece in pieces])
-                gradient = joined(pieces, tensors).detach()
+                gradient = joined(pieces, tensors)
             require_finite(gradient, f"the gradient of batch {index}")
             yield gradient
 

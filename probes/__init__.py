@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from probes.checkpoints import CheckpointReport as CheckpointReport
     from probes.checkpoints import load_checkpoint as load_checkpoint
     from probes.checkpoints import read_state_dict as read_state_dict
+    from probes.effective_batch import EffectiveBatch as EffectiveBatch
+    from probes.hooks import Recorder as Recorder
     from probes.measurement import measure_run as measure_run
     from probes.model_loss import ModelLoss as ModelLoss
     from probes.noise import curvature_noise as curvature_noise
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from probes.operators import block_diagonal as block_diagonal
     from probes.operators import preconditioned as preconditioned
     from probes.operators import preconditioner_of as preconditioner_of
+    from probes.optimizers import describe_optimizer as describe_optimizer
+    from probes.optimizers import group_ratios as group_ratios
+    from probes.optimizers import load_optimizer_state as load_optimizer_state
+    from probes.optimizers import optimizer_from_state as optimizer_from_state
     from probes.plan import MeasurementPlan as MeasurementPlan
     from probes.recommendation import recommend as recommend
     from probes.spectrum import measure as measure
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointReport",
+    "EffectiveBatch",
     "EmpiricalFisherOperator",
     "FisherOperator",
     "GaussNewtonOperator",
@@ -49,16 +56,21 @@ __all__ = [
     "ModelLoss",
     "MonteCarloFisherOperator",
     "NTKOperator",
+    "Recorder",
     "ResidualOperator",
     "Task",
     "block_diagonal",
     "curvature_noise",
+    "describe_optimizer",
     "examples",
     "gradient_noise",
+    "group_ratios",
     "load_checkpoint",
+    "load_optimizer_state",
     "load_task",
     "measure",
     "measure_run",
+    "optimizer_from_state",
     "preconditioned",
     "preconditioner_of",
     "read_state_dict",
@@ -76,6 +88,7 @@ if not getattr(spectra, "__spectra_probes__", False):
 
 _HOMES = {
     "CheckpointReport": "probes.checkpoints",
+    "EffectiveBatch": "probes.effective_batch",
     "EmpiricalFisherOperator": "probes.operators",
     "FisherOperator": "probes.operators",
     "GaussNewtonOperator": "probes.operators",
@@ -87,15 +100,20 @@ _HOMES = {
     "ModelLoss": "probes.model_loss",
     "MonteCarloFisherOperator": "probes.operators",
     "NTKOperator": "probes.operators",
+    "Recorder": "probes.hooks",
     "ResidualOperator": "probes.operators",
     "Task": "probes.task",
     "block_diagonal": "probes.operators",
     "curvature_noise": "probes.noise",
+    "describe_optimizer": "probes.optimizers",
     "gradient_noise": "probes.noise",
+    "group_ratios": "probes.optimizers",
     "load_checkpoint": "probes.checkpoints",
+    "load_optimizer_state": "probes.optimizers",
     "load_task": "probes.task",
     "measure": "probes.spectrum",
     "measure_run": "probes.measurement",
+    "optimizer_from_state": "probes.optimizers",
     "preconditioned": "probes.operators",
     "preconditioner_of": "probes.operators",
     "read_state_dict": "probes.checkpoints",

@@ -1,12 +1,14 @@
-"""Measure a task for a recommendation: real optimizer steps on a copy, curvature and noise at several stages.
+"""Measure a task for a recommendation: real optimizer steps on a copy, curvature and noise of where they lead.
 
-The flow, for each stage (0, 10 and 20 real steps by default):
+The flow:
 
-1. top Ritz pairs of the Hessian on a fixed reference set, in the space of the optimizer's preconditioner;
-2. curvature noise of those directions and gradient noise, from disjoint micro-batches;
+1. the given state, and states after a few gentle steps (0, 10 and 20 real steps by default): top Ritz pairs of the
+   Hessian on a fixed reference set, in the space of the optimizer's preconditioner; curvature noise of those
+   directions and gradient noise, from disjoint micro-batches;
+2. candidate learning rates, each with real steps from the given state (:mod:`probes.candidates`);
+3. on request a spectral measure at the last gentle state, by stochastic Lanczos quadrature.
 
-and at the last stage a spectral measure by stochastic Lanczos quadrature. Everything runs on a deep copy of the model;
-nothing of the user's is touched.
+Everything runs on a deep copy of the model; nothing of the user's is touched.
 """
 
 import copy
@@ -18,35 +20,29 @@ import numpy as np
 import torch
 import xarray as xr
 
-from probes.batches import Batch, Samples
+from probes.batches import Samples
+from probes.candidates import try_candidates
 from probes.model_loss import read_any_loss
-from probes.noise import curvature_noise_grams, gram, micro_batch_gradients, micro_batches
-from probes.operators import GaussNewtonOperator, HessianOperator
-from probes.parameters import flatten, select
+from probes.operators import GaussNewtonOperator
 from probes.plan import MeasurementPlan
+from probes.probe_rate import default_rate, gentle_rate
 from probes.record import Record
+from probes.state_meter import StateMeter
 from probes.task import Task
-from probes.training import TrainingRun, shuffled_batches
-from spectra import Operator, eigenpairs, slq
+from probes.trainer import Trainer
+from probes.training import TrainingRun
+from spectra import slq
 from spectra.errors import ArgumentError, NonFiniteError, TaskError
 from spectra.provenance import provenance
-from spectra.recommend import OptimizerSpec, gradient_statistics
+from spectra.recommend import OptimizerSpec
 from spectra.recommend.run import RUN_SCHEMA, RUN_SCHEMA_VERSION
 
 __all__ = ["MeasurementInterrupted", "measure_run"]
 
 Progress = Callable[[str, int, int], None]
 
-#: Samples in one piece of the reference set: bounds the memory of a product, does not change its value.
-CHUNK_SAMPLES = 256
-
-#: Gentle rates, by design choice: a rate near the limit spoils the measurement. A pretrained model moves far less.
-ADAM_PROBE_RATE = 1e-3
-PRETRAINED_PROBE_RATE = 1e-5
-
-#: How much the loss may rise from stage to stage, relatively: a converged model only jitters.
-LOSS_SLACK = 0.01
-MAX_REHEARSALS = 10
+#: The search for a learning rate begins at this part of the rate of the gentle steps.
+FIRST_CANDIDATE = {"sgd": 0.25, "momentum": 0.25, "nesterov": 0.25, "adam": 0.5, "adamw": 0.5, "rmsprop": 0.5}
 
 
 class MeasurementInterrupted(KeyboardInterrupt):
@@ -60,8 +56,10 @@ class MeasurementInterrupted(KeyboardInterrupt):
 def measure_run(
     task: Task,
     *,
-    optimizer: OptimizerSpec | str | None = "adamw",
+    optimizer: "OptimizerSpec | str | torch.optim.Optimizer | None" = "adamw",
     batch_size: int = 64,
+    clip_norm: float | None = None,
+    micro_batch_size: int | None = None,
     plan: MeasurementPlan | None = None,
     rng: int = 0,
     name: str | None = None,
@@ -74,10 +72,19 @@ def measure_run(
     ----------
     task : Task
         Model, loss and data. Measured in evaluation mode on a deep copy; steps are taken in train mode.
-    optimizer : OptimizerSpec or {"sgd", "momentum", "adam", "adamw"} or None
-        Whose steps to take. ``None`` measures the given state only, without steps.
+    optimizer : OptimizerSpec, or its kind, or torch.optim.Optimizer, or None
+        Whose steps to take. A torch optimizer of ``task.model`` is read, never stepped: its state (second moments,
+        momentum buffers) goes into the measurement, and the learning rate is that of its first parameter group, to
+        which the others keep their ratios. ``None``, or an optimizer without a theory of its limit, measures the given
+        state only.
     batch_size : int
-        Effective batch size of the steps.
+        Effective batch size of the steps: micro-batch x accumulation x workers, see
+        :class:`probes.effective_batch.EffectiveBatch`.
+    clip_norm : float, optional
+        Bound on the norm of the gradient in training, as :func:`torch.nn.utils.clip_grad_norm_` has it. The steps are
+        clipped; limits are those of the iteration without clipping.
+    micro_batch_size : int, optional
+        Gradients of the steps are accumulated over pieces of at most so many samples, which bounds the memory.
     plan : MeasurementPlan, optional
         What to measure; the defaults are those of the recommender's validation.
     rng : int
@@ -105,11 +112,12 @@ def measure_run(
 
     Notes
     -----
-    Cost at the defaults: three stages of about 2 x 20 to 2 x 60 products on the reference set for the Ritz pairs, 24
-    products and 24 gradients for the noise, and once 300 products for the spectral measure.
+    Cost at the defaults: three stages of about 2 x 10 to 2 x 60 products on the reference set for the Ritz pairs, 24
+    products and 24 gradients for the noise; five to eight candidates of 40 steps and about a dozen products. The run
+    says what was spent: ``num_matvecs``, ``num_gradients``, ``sample_gradients`` and ``seconds``.
     """
     plan = plan or MeasurementPlan()
-    spec = OptimizerSpec(kind=optimizer) if isinstance(optimizer, str) else optimizer  # type: ignore[arg-type]
+    trainer = Trainer.of(task, optimizer, clip_norm=clip_norm, micro_batch_size=micro_batch_size)
     if read_any_loss(task.loss).reduction == "sum":
         raise TaskError(
             "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over "
@@ -121,7 +129,7 @@ def measure_run(
             f"batch_size must lie between 1 and the {samples.num_samples} samples of the data; got {batch_size}"
         )
     task = replace(task, name=name or task.name)
-    session = _Session(task, samples, spec, batch_size, plan, rng, progress or (lambda *_: None))
+    session = _Session(task, samples, trainer, batch_size, plan, rng, progress or (lambda *_: None))
     try:
         session.run(on_stage or (lambda _: None))
     except KeyboardInterrupt as interrupt:
@@ -130,280 +138,173 @@ def measure_run(
 
 
 class _Session:
-    """One measurement: the model copy, the fixed data and the record."""
+    """One measurement: the meter, the steps to take and the record."""
 
     def __init__(
         self,
         task: Task,
         samples: Samples,
-        optimizer: OptimizerSpec | None,
+        trainer: Trainer,
         batch_size: int,
         plan: MeasurementPlan,
         rng: int,
         progress: Progress,
     ) -> None:
+        optimizer = trainer.spec
         self.task, self.samples, self.optimizer, self.plan, self.seed = task, samples, optimizer, plan, rng
-        self.batch_size, self.progress = batch_size, progress
-        self.model = copy.deepcopy(task.model)
-        self.model.eval()
-        self.parameters = select(self.model, task.parameters)
-        count = samples.num_samples
-        size = min(count, plan.reference_size or max(512, 16 * batch_size))
-        order = np.sort(np.random.default_rng([rng, 0]).permutation(count)[:size])
-        pieces = max(1, -(-size // CHUNK_SAMPLES))
-        self.reference = [samples.take(chunk) for chunk in np.array_split(order, pieces)]
-        # Within the reference set: a coordinate that only other samples use would have a preconditioner of eps there.
-        self.micro = micro_batches(
+        self.trainer, self.batch_size, self.progress = trainer, batch_size, progress
+        self.meter = StateMeter(
+            task,
             samples,
-            num=plan.num_micro_batches,
-            size=plan.micro_batch_size,
-            rng=np.random.default_rng([rng, 1]),
-            within=order,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            plan=plan,
+            seed=rng,
+            progress=progress,
+            parameters=trainer.names,
+            relative_rates=trainer.relative_rates,
         )
-        shuffled = np.random.default_rng([rng, 4]).permutation(order)
-        self.moment_batches = [
-            samples.take(chunk) for chunk in np.array_split(shuffled, max(2, size // plan.micro_batch_size))
-        ]
-        trained = optimizer is None or task.pretrained
         self.steps = (0,) if optimizer is None else plan.probe_steps
-        first = next(iter(self.parameters.values()))
+        first = next(iter(self.meter.parameters.values()))
         self.record = Record(
+            cost=self.meter.cost,
             attrs={
                 "schema": RUN_SCHEMA,
                 "schema_version": RUN_SCHEMA_VERSION,
                 "task": task.name,
                 "description": task.description,
                 "optimizer": optimizer.to_json() if optimizer else "",
+                "requested_optimizer": trainer.requested,
+                "why_unsupported": trainer.why_unsupported,
+                "clip_norm": trainer.clip_norm or 0.0,
+                "group_ratios": json.dumps(trainer.group_ratios),
                 "batch_size": batch_size,
-                "num_samples": count,
-                "dimension": sum(parameter.numel() for parameter in self.parameters.values()),
+                "num_samples": samples.num_samples,
+                "dimension": sum(parameter.numel() for parameter in self.meter.parameters.values()),
                 "dtype": str(first.dtype).removeprefix("torch."),
                 "device": str(first.device),
                 "space": "preconditioned" if optimizer and optimizer.is_adaptive else "parameters",
-                "reference_size": size,
-                "micro_batch_size": self.micro.size,
-                "num_micro_batches": len(self.micro.batches),
+                "reference_size": self.meter.reference_size,
+                "micro_batch_size": self.meter.micro.size,
+                "num_micro_batches": len(self.meter.micro.batches),
                 "max_krylov_steps": plan.max_krylov_steps,
                 "num_planned_stages": len(self.steps),
+                "planned_candidates": int(self.tries_candidates),
                 "planned_spectrum": int(plan.num_probes > 0),
-                "is_trained": int(trained and task.pretrained),
+                "is_trained": int(task.pretrained or trainer.has_state),
                 "seed": rng,
                 "plan": json.dumps(asdict(plan)),
                 **provenance(),
-            }
+            },
         )
 
+    @property
+    def tries_candidates(self) -> bool:
+        """Whether candidate learning rates are part of the measurement."""
+        return self.optimizer is not None and self.plan.candidate_steps > 0
+
     def run(self, on_stage: Callable[[xr.DataTree], object]) -> None:
+        meter = self.meter
         self.progress("checking the operator", 0, 1)
-        operator = self.operator(HessianOperator, self.reference, check=True)
+        operator = meter.hessian(meter.reference, check=True)
         loss = float(operator.loss())
         if not np.isfinite(loss):
             raise NonFiniteError(
                 f"the loss at the given state is {loss}; it must be finite before anything is measured"
             )
-        if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
-            self.record.notes.append("BatchNorm measured with its running statistics, which training does not use")
+        self.record.remarks += self.trainer.remarks
         self.record.attrs["checks"] = json.dumps(getattr(operator, "checks", {}), default=str)
-        dataset, scaling = self.stage(0, None)
-        self.keep(dataset, on_stage)
+        initial = copy.deepcopy(meter.model.state_dict())
+        dataset, scaling, _ = meter.measure(
+            "given state", second_moment=self.trainer.second_moment(), with_gradients=len(self.steps) == 1
+        )
+        self.keep(dataset, 0, on_stage)
+        rate = 0.0
         if len(self.steps) > 1:
-            training = self.training_run(self.gentle_rate(dataset))
-            for step in self.steps[1:]:
-                self.progress("taking real steps", step, self.steps[-1])
-                if not training.advance(step - len(training.losses)):
-                    raise NonFiniteError(f"training diverged before step {step} although the rehearsal did not")
-                self.record.losses = list(training.losses)
-                dataset, scaling = self.stage(step, training)
-                self.keep(dataset, on_stage)
+            first = self.first_rate(dataset)
+            rate, remarks = gentle_rate(meter, self.training_run, steps=self.steps[1:], initial_loss=loss, first=first)
+            self.record.attrs["probe_learning_rate"] = rate
+            self.record.remarks += remarks
+            scaling = self.take_gentle_steps(rate, on_stage)
         if self.plan.num_probes:
-            kind = HessianOperator if self.plan.matrix == "hessian" else GaussNewtonOperator
-            target = self.space(self.operator(kind, self.reference, check=kind is GaussNewtonOperator), scaling)
-            self.record.spectrum = slq(
-                target,
-                num_probes=self.plan.num_probes,
-                num_steps=self.plan.num_steps,
-                rng=self.seed,
-                progress=lambda done, total: self.progress("spectral measure", done, total),
+            self.measure_spectrum(scaling)
+            on_stage(self.record.to_tree())
+        if self.tries_candidates:
+            assert self.optimizer is not None
+            meter.model.load_state_dict(initial)
+            rate = rate or self.first_rate(dataset)
+            try_candidates(
+                meter,
+                self.training_run,
+                num_steps=self.plan.candidate_steps,
+                first=rate * FIRST_CANDIDATE[self.optimizer.kind],
+                initial_loss=loss,
+                keep=lambda candidate: self.keep_candidate(candidate, on_stage),
             )
-            self.record.num_matvecs += int(self.record.spectrum.attrs["num_matvecs"])
+            self.record.candidates_complete = True
+            self.record.remarks += self.trainer.clipping_remarks()
             on_stage(self.record.to_tree())
 
-    @property
-    def coupled_decay(self) -> float:
-        """L2 weight decay that adds itself to gradient and Hessian; AdamW's is decoupled."""
-        return self.optimizer.weight_decay if self.optimizer and self.optimizer.kind != "adamw" else 0.0
+    def take_gentle_steps(self, rate: float, on_stage: Callable[[xr.DataTree], object]) -> torch.Tensor | None:
+        """Measure the later stages; return the scaling of the last one."""
+        assert self.optimizer is not None
+        training, scaling = self.training_run(rate), None
+        for step in self.steps[1:]:
+            self.progress("taking real steps", step, self.steps[-1])
+            if not training.advance(step - len(training.losses)):
+                raise NonFiniteError(f"training diverged before step {step} although the rehearsal did not")
+            self.record.losses = list(training.losses)
+            moment = training.second_moment() if self.optimizer.is_adaptive else None
+            dataset, scaling, _ = self.meter.measure(f"stage at {step} steps", second_moment=moment)
+            self.keep(dataset, step, on_stage)
+        self.meter.cost.gradients(len(training.losses), self.batch_size)
+        return scaling
 
-    def operator(self, kind: type, batches: list[Batch], *, check: bool = False) -> HessianOperator:
-        options = {**self.task.operator_options(), "parameters": list(self.parameters)}
-        # A named strategy: one that is chosen by its speed would change the last digits from run to run.
-        options["strategy"] = "kept_graph"
-        return kind(self.model, self.task.loss, batches, **options, check=check, rng=self.seed)
+    def measure_spectrum(self, scaling: torch.Tensor | None) -> None:
+        """Add a spectral measure of the state the model is in."""
+        meter = self.meter
+        operator: object = meter.hessian(meter.reference)
+        if self.plan.matrix == "gauss_newton":
+            operator = GaussNewtonOperator(meter.model, self.task.loss, meter.reference, **meter.options(), check=True)
+        self.record.spectrum = slq(
+            self.meter.space(operator, scaling),
+            num_probes=self.plan.num_probes,
+            num_steps=self.plan.num_steps,
+            rng=self.seed,
+            progress=lambda done, total: self.progress("spectral measure", done, total),
+        )
+        self.meter.cost.products(int(self.record.spectrum.attrs["num_matvecs"]), self.meter.reference_size)
 
-    def space(self, operator: HessianOperator, scaling: torch.Tensor | None) -> Operator:
-        """Return the operator in the space of the optimizer: coupled weight decay added, then preconditioned."""
-        result = Operator(lambda block: operator @ block, like=operator.like, name=operator.name)
-        if self.coupled_decay:
-            result = result.shift(self.coupled_decay)
-        return result if scaling is None else result.congruence(scaling)
-
-    def keep(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], object]) -> None:
-        self.record.stages.append(dataset)
+    def keep(self, dataset: xr.Dataset, step: int, on_stage: Callable[[xr.DataTree], object]) -> None:
+        """Record a stage."""
+        count = np.arange(len(self.meter.micro.batches))
+        if "gradient_gram" not in dataset:
+            missing = (("micro_batch", "other"), np.full((len(count), len(count)), np.nan))
+            dataset = dataset.assign(gradient_gram=missing, gradient_curvature_gram=missing)
+        self.record.stages.append(dataset.assign_coords(stage=step, micro_batch=count, other=count))
         on_stage(self.record.to_tree())
 
+    def keep_candidate(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], object]) -> None:
+        """Record a candidate."""
+        self.record.candidates.append(dataset)
+        on_stage(self.record.to_tree())
+
+    def first_rate(self, start: xr.Dataset) -> float:
+        """Return the rate of the gentle steps, before they are rehearsed."""
+        if self.plan.probe_learning_rate:
+            return self.plan.probe_learning_rate
+        if self.trainer.has_state and self.trainer.learning_rate:
+            return self.trainer.learning_rate / 4
+        return default_rate(self.meter, float(start["curvature"][0]))
+
     def training_run(self, rate: float) -> TrainingRun:
-        assert self.optimizer is not None
-        return TrainingRun(
+        """Return a run of real steps of the meter's model from the state it is in."""
+        return self.trainer.run(
             self.task,
-            self.model,
-            list(self.parameters.values()),
+            self.meter.model,
+            list(self.meter.parameters.values()),
             self.samples,
-            optimizer=self.optimizer,
             batch_size=self.batch_size,
             learning_rate=rate,
             rng=np.random.default_rng([self.seed, 2]),
         )
-
-    def gentle_rate(self, start: xr.Dataset) -> float:
-        """Return a rate at which no stage raises the loss of the one before: the default, quartered until that holds.
-
-        A rate near the limit spoils the measurement: it drives the model onto a plateau, where curvature is small and
-        the stable limit looks large. So the steps are rehearsed, and the model is set back.
-        """
-        rate = self.plan.probe_learning_rate or self.default_rate(start)
-        state = copy.deepcopy(self.model.state_dict())
-        for _ in range(MAX_REHEARSALS):
-            training = self.training_run(rate)
-            gentle, loss = True, float(start["loss"])
-            for step in self.steps[1:]:
-                self.progress("rehearsing real steps", step, self.steps[-1])
-                gentle = training.advance(step - len(training.losses))
-                if gentle:
-                    before, loss = loss, float(self.operator(HessianOperator, self.reference).loss())
-                    gentle = loss <= before + LOSS_SLACK * abs(before)
-                if not gentle:
-                    break
-            self.model.load_state_dict(state)
-            if gentle:
-                self.record.attrs["probe_learning_rate"] = rate
-                return rate
-            self.record.remarks.append(f"steps at learning rate {rate:.3g} raised the loss; measured with smaller ones")
-            rate /= 4
-        raise NonFiniteError(
-            f"real steps raise the loss at every learning rate down to {rate:.3g}; check the loss and the data, or "
-            "say pretrained=True if the model is at a minimum"
-        )
-
-    def default_rate(self, start: xr.Dataset) -> float:
-        """Return the rate at which the rehearsal begins (see :class:`MeasurementPlan`)."""
-        assert self.optimizer is not None
-        if self.optimizer.is_adaptive:
-            return PRETRAINED_PROBE_RATE if self.task.pretrained else ADAM_PROBE_RATE
-        sharpness = max(self.batch_sharpness(), float(start["curvature"][0]))
-        rate = (1 - self.optimizer.beta) / sharpness if sharpness > 0 else 1e-2
-        return rate * (0.1 if self.task.pretrained else 1.0)
-
-    def batch_sharpness(self, num_batches: int = 8) -> float:
-        """Return ``E[g_b'H_b g_b / ||g_b||^2]`` at batch size 64 (Andreyev and Beneventano, arXiv 2412.20553)."""
-        size = min(64, self.samples.num_samples)
-        source = shuffled_batches(self.samples, batch_size=size, rng=np.random.default_rng([self.seed, 3]))
-        values = []
-        for _ in range(num_batches):
-            operator = self.operator(HessianOperator, [next(source)])
-            gradient = operator.gradient()
-            squared = float(gradient @ gradient)
-            if squared > 0:
-                values.append(float(gradient @ (operator @ gradient)) / squared)
-            self.record.num_matvecs += 1
-            self.record.num_gradients += 1
-        return float(np.mean(values)) if values else 0.0
-
-    def stage(self, step: int, training: TrainingRun | None) -> tuple[xr.Dataset, torch.Tensor | None]:
-        """Measure the current state; return its dataset and the scaling ``P^-1/2`` of the optimizer's space."""
-        plan, label = self.plan, f"stage at {step} steps"
-        hessian = self.operator(HessianOperator, self.reference)
-        micro = self.operator(HessianOperator, list(self.micro.batches))
-        self.progress(f"{label}: gradient noise", 0, 1)
-        gradients = micro_batch_gradients(micro)
-        if self.coupled_decay:
-            gradients = gradients + self.coupled_decay * self.flat_parameters()[:, None]
-        scaling = self.preconditioner(training)
-        if scaling is not None:
-            gradients = scaling[:, None] * gradients
-        operator = self.space(hessian, scaling)
-        products = operator @ gradients
-        pairs = eigenpairs(
-            operator,
-            num=plan.num_directions,
-            which="largest",
-            num_starts=plan.num_starts,
-            max_steps=plan.max_krylov_steps,
-            tolerance=1e-4,
-            rng=self.seed,
-            progress=lambda done, total: self.progress(f"{label}: Ritz pairs", done, total),
-        )
-        self.progress(f"{label}: curvature noise", 0, 1)
-        vectors = torch.as_tensor(pairs["eigenvector"].values.T.copy()).to(hessian.like)
-        noise = curvature_noise_grams(micro, vectors, scaling=scaling)
-        self.record.num_matvecs += (
-            gradients.shape[1] + int(pairs.attrs["num_matvecs"]) + noise.shape[0] * noise.shape[1]
-        )
-        self.record.num_gradients += gradients.shape[1]
-
-        def padded(values: np.ndarray) -> np.ndarray:
-            out = np.full((plan.num_directions, *values.shape[1:]), np.nan)
-            out[: len(values)] = values
-            return out
-
-        count = len(self.micro.batches)
-        dataset = xr.Dataset(
-            {
-                "loss": float(hessian.loss()),
-                "curvature": ("direction", padded(pairs["eigenvalue"].values)),
-                "residual": ("direction", padded(pairs["residual"].values)),
-                "start_curvature": ("start", pairs["start_largest"].values),
-                "smallest_curvature": float(pairs["start_smallest"].min()),
-                "curvature_noise_gram": (("direction", "micro_batch", "other"), padded(noise)),
-                "gradient_gram": (("micro_batch", "other"), gram(gradients)),
-                "gradient_curvature_gram": (("micro_batch", "other"), gram(gradients, products)),
-            },
-            coords={"stage": step, "micro_batch": np.arange(count), "other": np.arange(count)},
-        )
-        statistics = gradient_statistics(
-            dataset["gradient_gram"].values,
-            dataset["gradient_curvature_gram"].values,
-            batch_size=self.micro.size,
-        )
-        if not np.isfinite(statistics.squared_gradient.value):
-            raise NonFiniteError(f"a gradient is not finite after {step} real steps")
-        return dataset, scaling
-
-    def preconditioner(self, training: TrainingRun | None) -> torch.Tensor | None:
-        r"""Return ``P^-1/2`` with ``P = sqrt(max(v_hat, E g_b^2)) + eps``, or None for plain SGD.
-
-        Young second moments are near zero for many coordinates, which makes the preconditioned curvature explode;
-        their expectation ``E g_b^2 = G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
-        ``G`` and ``diag(Sigma)`` are the mean and the scaled scatter of the gradients of pieces of the *whole*
-        reference set, on which the curvature is measured: a coordinate that few samples use must not be curved there
-        and flat here.
-        """
-        if self.optimizer is None or not self.optimizer.is_adaptive:
-            return None
-        operator = self.operator(HessianOperator, self.moment_batches)
-        count, size = len(self.moment_batches), self.record.attrs["reference_size"] / len(self.moment_batches)
-        mean = torch.zeros_like(operator.like)
-        squared = torch.zeros_like(operator.like)
-        for index, gradient in enumerate(operator.batch_gradients(), 1):
-            decayed = gradient + self.coupled_decay * self.flat_parameters()
-            step = decayed - mean
-            mean += step / index
-            squared += step * (decayed - mean)
-        variance = size * squared / (count - 1)
-        self.record.num_gradients += count
-        moment = mean**2 + variance * max(0.0, 1 / self.batch_size - 1 / (size * count))
-        if training is not None and training.losses:
-            moment = torch.maximum(moment, training.second_moment())
-        return (moment.sqrt() + self.optimizer.eps).rsqrt()
-
-    def flat_parameters(self) -> torch.Tensor:
-        """Return the current parameters as one vector."""
-        return flatten(list(self.parameters.values())).detach()

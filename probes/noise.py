@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from probes.batches import Batch, Samples
+from probes.batchwise import BatchwiseHessian
 from probes.operators import HessianOperator
 from probes.task import Task
 from spectra.errors import ArgumentError, ShapeError
@@ -98,13 +99,13 @@ def gram(columns: torch.Tensor, other: torch.Tensor | None = None) -> npt.NDArra
     return total.cpu().numpy()
 
 
-def micro_batch_gradients(operator: HessianOperator) -> torch.Tensor:
+def micro_batch_gradients(operator: "HessianOperator | BatchwiseHessian") -> torch.Tensor:
     """Return the gradients of all micro-batches as columns, shape (n, K)."""
     return torch.stack(list(operator.batch_gradients()), dim=1)
 
 
 def curvature_noise_grams(
-    operator: HessianOperator, vectors: torch.Tensor, *, scaling: torch.Tensor | None = None
+    operator: "HessianOperator | BatchwiseHessian", vectors: torch.Tensor, *, scaling: torch.Tensor | None = None
 ) -> npt.NDArray[np.float64]:
     """Return ``(H_i v)'(H_j v)`` for each column of ``vectors``, shape (directions, K, K).
 

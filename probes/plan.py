@@ -20,6 +20,8 @@ class MeasurementPlan:
         Rate of those steps; by default 1e-3 for Adam and AdamW (1e-5 if the task is pretrained), ``1/lam_0`` for SGD
         and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the larger of batch sharpness and largest
         curvature at the start. Quartered until the steps do not raise the loss.
+    candidate_steps : int
+        Real steps at each candidate learning rate; 0 tries none.
     num_directions : int
         Top Ritz vectors at which the curvature noise is measured.
     num_starts : int
@@ -27,21 +29,22 @@ class MeasurementPlan:
     max_krylov_steps : int
         Step limit of that search.
     num_probes, num_steps : int
-        Start vectors and Lanczos steps of the spectral measure; ``num_probes=0`` leaves it out.
+        Start vectors and Lanczos steps of the spectral measure; with ``num_probes=0``, the default, there is none.
     num_micro_batches, micro_batch_size : int
         Disjoint micro-batches for the noise.
     reference_size : int, optional
-        Samples of the reference set; ``max(512, 16 batch_size)``, at most all, by default.
+        Samples of the reference set; ``max(128, 4 batch_size)``, at most all, by default.
     matrix : {"hessian", "gauss_newton"}
         Matrix of the spectral measure. Limits always come from the Hessian.
     """
 
-    probe_steps: tuple[int, ...] = (0, 10, 20)
+    probe_steps: tuple[int, ...] = (0, 10)
     probe_learning_rate: float | None = None
+    candidate_steps: int = 40
     num_directions: int = 3
     num_starts: int = 2
     max_krylov_steps: int = 60
-    num_probes: int = 10
+    num_probes: int = 0
     num_steps: int = 30
     num_micro_batches: int = 24
     micro_batch_size: int = 16
@@ -56,6 +59,8 @@ class MeasurementPlan:
         for name in ("num_directions", "num_starts", "max_krylov_steps", "num_steps", "micro_batch_size"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.candidate_steps < 0:
+            raise ArgumentError(f"candidate_steps must not be negative; got {self.candidate_steps}")
         if self.num_probes < 0:
             raise ArgumentError(f"num_probes must not be negative; got {self.num_probes}")
         if self.reference_size is not None and self.reference_size < 1:

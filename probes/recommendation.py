@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import torch
+
 from probes.measurement import measure_run
 from probes.plan import MeasurementPlan
 from probes.task import Task
@@ -13,9 +15,11 @@ __all__ = ["recommend"]
 def recommend(
     task: Task,
     *,
-    optimizer: OptimizerSpec | str = "adamw",
+    optimizer: "OptimizerSpec | str | torch.optim.Optimizer" = "adamw",
     batch_size: int = 64,
     schedule: str = "constant",
+    clip_norm: float | None = None,
+    micro_batch_size: int | None = None,
     plan: MeasurementPlan | None = None,
     rng: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
@@ -26,12 +30,16 @@ def recommend(
     ----------
     task : Task
         Model, loss and data. Steps are taken on a deep copy; the model is left as found.
-    optimizer : OptimizerSpec or {"sgd", "momentum", "adam", "adamw"}
-        Optimizer to recommend for.
+    optimizer : OptimizerSpec, or its kind, or torch.optim.Optimizer
+        Optimizer to recommend for. A torch optimizer of ``task.model`` is read with its parameter groups and state.
     batch_size : int
         Effective batch size: micro-batch x accumulation x workers.
     schedule : {"constant", "linear"}
         Learning-rate schedule; ``"linear"`` decays to zero.
+    clip_norm : float, optional
+        Gradient clipping of the training.
+    micro_batch_size : int, optional
+        Gradients are accumulated over pieces of at most so many samples.
     plan : MeasurementPlan, optional
         What to measure, and how carefully.
     rng : int
@@ -50,5 +58,14 @@ def recommend(
     probes.measure_run : the measurement alone, as a run that can be saved and reused.
     spectra.recommend.advise : the rules alone.
     """
-    run = measure_run(task, optimizer=optimizer, batch_size=batch_size, plan=plan, rng=rng, progress=progress)
+    run = measure_run(
+        task,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        micro_batch_size=micro_batch_size,
+        plan=plan,
+        rng=rng,
+        progress=progress,
+    )
     return advise(run, batch_size=batch_size, schedule=schedule)

@@ -1,10 +1,12 @@
 """What a measurement has found so far, and its form as a run."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import xarray as xr
+
+from probes.cost import Cost
 
 __all__ = ["Record"]
 
@@ -14,30 +16,35 @@ class Record:
     """What has been measured so far; becomes the run."""
 
     attrs: dict
+    cost: Cost
     stages: list[xr.Dataset] = field(default_factory=list)
     spectrum: xr.Dataset | None = None
     losses: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    num_matvecs: int = 0
-    num_gradients: int = 0
+    candidates: list[xr.Dataset] = field(default_factory=list)
+    candidates_complete: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def to_tree(self) -> xr.DataTree:
-        """Return the run: attributes, stages, training losses and spectral measure, as far as they exist."""
+        """Return the run: attributes, stages, candidates, training losses, spectral measure, as far as they exist."""
         attrs = dict(self.attrs)
         attrs["notes"] = "\n".join(self.notes)
         attrs["remarks"] = "\n".join(self.remarks)
-        attrs["num_matvecs"] = self.num_matvecs
-        attrs["num_gradients"] = self.num_gradients
+        attrs.update(asdict(self.cost))
         attrs["seconds"] = time.perf_counter() - self.started
-        complete = len(self.stages) == attrs["num_planned_stages"] and not (
-            self.spectrum is None and attrs["planned_spectrum"]
+        complete = (
+            len(self.stages) == attrs["num_planned_stages"]
+            and not (self.spectrum is None and attrs["planned_spectrum"])
+            and (self.candidates_complete or not attrs["planned_candidates"])
         )
         attrs["status"] = "complete" if complete else "interrupted"
         parts = {"/": xr.Dataset(attrs=attrs)}
         if self.stages:
             parts["/stages"] = xr.concat(self.stages, dim="stage", join="exact", combine_attrs="drop")
+        if self.candidates:
+            ordered = sorted(self.candidates, key=lambda candidate: float(candidate["learning_rate"]))
+            parts["/candidates"] = xr.concat(ordered, dim="candidate", join="exact", combine_attrs="drop")
         if self.losses:
             parts["/probe_steps"] = xr.Dataset(
                 {"loss": ("step", np.array(self.losses))}, coords={"step": np.arange(len(self.losses))}

@@ -10,6 +10,7 @@ import numpy as np
 from spectra import atomic_write
 from spectra.errors import ArgumentError, SchemaError, SpectraError
 from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION, validate_measure
+from spectra.recording import is_recording, read_recording
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,7 +21,7 @@ __all__ = ["check_writable", "load", "save"]
 SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     MEASURE_SCHEMA: (MEASURE_SCHEMA_VERSION, ("ritz_value", "weight")),
     "spectra/eigenpairs": (1, ("eigenvalue", "residual")),
-    "spectra/run": (1, ()),
+    "spectra/run": (2, ()),
     "spectra/spectrum": (1, ()),
     "spectra/survey": (1, ()),
 }
@@ -90,7 +91,7 @@ def save(data: "xr.Dataset | xr.DataTree", path: PathLike) -> Path:
 
 
 def load(path: PathLike) -> Any:
-    """Read a result that :func:`save` or the command line has written.
+    """Read a result that :func:`save`, the command line or a recorder has written.
 
     Parameters
     ----------
@@ -100,8 +101,8 @@ def load(path: PathLike) -> Any:
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        A Dataset for a spectral measure and for eigenpairs, a DataTree for a run. All of it is in memory; no file
-        stays open.
+        A Dataset for a spectral measure, for eigenpairs and for the recording of a training run, a DataTree for a run.
+        All of it is in memory; no file stays open.
 
     Raises
     ------
@@ -117,6 +118,8 @@ def load(path: PathLike) -> Any:
     suffix, name = _suffix(path), os.fspath(path)
     if not os.path.exists(path):
         raise SpectraError(f"there is no file {name!r}; check the name and the current folder")
+    if is_recording(path):
+        return read_recording(path)
     options: dict[str, Any] = {"engine": "h5netcdf"}
     if suffix == ".zarr":
         options = {"engine": "zarr", "consolidated": Path(path, ".zmetadata").exists()}

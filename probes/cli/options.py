@@ -7,17 +7,22 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Accumulation",
     "BatchSize",
     "Beta2",
+    "CandidateSteps",
+    "Checkpoint",
+    "ClipNorm",
     "Debug",
     "Eps",
     "Json",
     "MaxKrylovSteps",
+    "MicroBatchSize",
     "MicroBatches",
     "Momentum",
     "NumProbes",
     "NumSteps",
-    "OptimizerName",
+    "OptimizerState",
     "Plot",
     "ProbeLearningRate",
     "ProbeSteps",
@@ -27,16 +32,8 @@ __all__ = [
     "Seed",
     "Threads",
     "WeightDecay",
+    "WorldSize",
 ]
-
-
-class OptimizerName(StrEnum):
-    """Optimizers that can be recommended for."""
-
-    SGD = "sgd"
-    MOMENTUM = "momentum"
-    ADAM = "adam"
-    ADAMW = "adamw"
 
 
 class Schedule(StrEnum):
@@ -48,6 +45,8 @@ class Schedule(StrEnum):
 
 OPTIMIZER, MEASUREMENT, OUTPUT = "Optimizer", "Measurement", "Output"
 
+OPTIMIZERS = "sgd, momentum, nesterov, adam, adamw, rmsprop"
+
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -58,12 +57,53 @@ BatchSize = Annotated[
         rich_help_panel=OPTIMIZER,
     ),
 ]
+MicroBatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Samples of one pass of one worker. Default: what follows.", rich_help_panel=OPTIMIZER),
+]
+Accumulation = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes of every worker before a step. Default: what follows.", rich_help_panel=OPTIMIZER),
+]
+WorldSize = Annotated[
+    int | None, typer.Option(min=1, help="Data-parallel workers. Default 1.", rich_help_panel=OPTIMIZER)
+]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option(
+        help="Norm to which gradients are clipped in training. Default: no clipping.", rich_help_panel=OPTIMIZER
+    ),
+]
+OptimizerState = Annotated[
+    Path | None,
+    typer.Option(
+        help="Saved state of the optimizer (torch file or checkpoint folder): its constants, moments and parameter "
+        "groups are taken from it.",
+        show_default=False,
+        rich_help_panel=OPTIMIZER,
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="Parameters to load into the task's model first: a safetensors or torch file, or a Hugging Face "
+        "directory. Every name must fit.",
+        show_default=False,
+        rich_help_panel=MEASUREMENT,
+    ),
+]
+CandidateSteps = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Real steps at each learning rate that is tried; 0 tries none.", rich_help_panel=MEASUREMENT
+    ),
+]
 Momentum = Annotated[
     float | None,
-    typer.Option(help="Momentum, or Adam's beta1. Default 0.9 (0 for sgd).", rich_help_panel=OPTIMIZER),
+    typer.Option(help="Momentum, or Adam's beta1. Default 0.9 (0 for sgd and rmsprop).", rich_help_panel=OPTIMIZER),
 ]
 Beta2 = Annotated[float, typer.Option(help="Adam's beta2.", rich_help_panel=OPTIMIZER)]
-Eps = Annotated[float, typer.Option(help="Adam's epsilon.", rich_help_panel=OPTIMIZER)]
+Eps = Annotated[float, typer.Option(help="Epsilon of Adam and RMSprop.", rich_help_panel=OPTIMIZER)]
 WeightDecay = Annotated[
     float, typer.Option(help="Weight decay as the torch optimizer takes it.", rich_help_panel=OPTIMIZER)
 ]
@@ -94,7 +134,7 @@ ReferenceSize = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Samples on which curvature is measured. Default max(512, 16 x batch size), at most all.",
+        help="Samples on which curvature is measured. Default max(128, 4 x batch size), at most all.",
         rich_help_panel=MEASUREMENT,
     ),
 ]

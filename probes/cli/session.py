@@ -1,7 +1,7 @@
-"""What `recommend` and `measure` share: from options to a saved run, whatever interrupts it."""
+"""What `recommend` and `measure` share: from options to a saved run, whatever ends it early."""
 
+import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +12,66 @@ from probes.cli.progress import progress_bar
 from spectra.errors import ArgumentError
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
 
-__all__ = ["INTERRUPTED", "MeasureOptions", "is_run_file", "measure_task", "say", "write_picture"]
+    from probes.effective_batch import EffectiveBatch
+    from probes.task import Task
+    from spectra.recommend import Check, OptimizerSpec
+
+__all__ = [
+    "DEFAULT_BATCH",
+    "INTERRUPTED",
+    "MeasureOptions",
+    "MeasurementRefused",
+    "is_run_file",
+    "measure_task",
+    "say",
+    "write_picture",
+]
 
 INTERRUPTED = 130
+DEFAULT_BATCH = 64
+
+
+class MeasurementRefused(Exception):
+    """A measurement that could not be carried out, as the check that failed; ``run`` is what was measured before."""
+
+    def __init__(
+        self, check: "Check", *, batch_size: int, num_samples: int = 0, run: "xr.DataTree | None" = None
+    ) -> None:
+        super().__init__(f"{check.claim}: {check.observed}; required {check.required}")
+        self.check, self.batch_size, self.num_samples, self.run = check, batch_size, num_samples, run
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureOptions:
-    """Command-line options of a measurement, as typed."""
+    """Command-line options of a measurement, as typed.
 
-    optimizer: str | None
+    Attributes
+    ----------
+    optimizer : OptimizerSpec or None
+        Whose steps to take; None: of ``optimizer_state``, or none.
+    kind : str or None
+        The kind that was typed, for an optimizer state that leaves it open.
+    typed : dict
+        Options to repeat in a later command, by name.
+    """
+
+    optimizer: "OptimizerSpec | None"
+    kind: str | None
+    optimizer_state: Path | None
+    checkpoint: Path | None
     batch_size: int | None
-    momentum: float | None
-    beta2: float
-    eps: float
-    weight_decay: float
+    micro_batch_size: int | None
+    accumulation: int | None
+    world_size: int | None
+    clip_norm: float | None
     plan: dict[str, Any]
     seed: int
     threads: int | None
     quiet: bool
+    typed: dict[str, str]
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -57,23 +96,36 @@ def parse_steps(text: str) -> tuple[int, ...]:
     return steps if steps[0] == 0 else (0, *steps)
 
 
+def typed_options(context: typer.Context, *, leave_out: tuple[str, ...]) -> dict[str, str]:
+    """Return the options that stand on the command line with their values, ``""`` for flags."""
+    found = {}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE" or name in leave_out:
+            continue
+        value = context.params[name]
+        option = max(parameter.opts, key=len)
+        if option.startswith("--"):
+            found[option] = "" if isinstance(value, bool) else str(getattr(value, "value", value))
+    return found
+
+
 def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "xr.DataTree":
     """Load a task, measure it and save the run to ``path`` after each stage.
 
     On Ctrl-C what has been measured is saved, and the command ends with exit code 130.
+
+    Raises
+    ------
+    MeasurementRefused
+        The batch is larger than the data, or something turned out not to be finite or not to be reproducible.
     """
-    from spectra.recommend.optimizer import OptimizerSpec
+    from spectra.errors import NonDeterministicError, NonFiniteError
     from spectra.storage import check_writable, save
 
-    spec = None
-    if options.optimizer is not None:
-        spec = OptimizerSpec(
-            kind=options.optimizer,  # type: ignore[arg-type]
-            momentum=options.momentum,
-            beta2=options.beta2,
-            eps=options.eps,
-            weight_decay=options.weight_decay,
-        )
+    if options.clip_norm is not None and not 0 < options.clip_norm < float("inf"):
+        raise ArgumentError(f"--clip-norm must be positive and finite; got {options.clip_norm}")
     if path is not None:
         check_writable(path)
     import torch
@@ -86,30 +138,135 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
     if options.threads:
         torch.set_num_threads(options.threads)
     task = load_task(name)
-    on_stage: Callable[[Any], object] | None = None if path is None else (lambda run: save(run, path))
+    if options.checkpoint is not None:
+        from probes.checkpoints import load_checkpoint
+
+        say(str(load_checkpoint(task.model, options.checkpoint)), quiet=options.quiet)
+        task.pretrained = True
+    optimizer = options.optimizer if options.optimizer_state is None else _live_optimizer(task, options)
+    num_samples = task.samples().num_samples
+    batch = effective_batch(options, num_samples)
+    if batch.size > num_samples:
+        raise MeasurementRefused(batch_check(batch.size, num_samples), batch_size=batch.size, num_samples=num_samples)
+    attributes = _attributes(options, batch, optimizer)
+    latest: list[xr.DataTree] = []
+
+    def keep(run: "xr.DataTree") -> None:
+        run.attrs.update(attributes)
+        latest[:] = [run]
+        if path is not None:
+            save(run, path)
+
+    pieces = batch.micro_batch_size if batch.micro_batch_size < batch.size else None
     try:
         with progress_bar(quiet=options.quiet) as progress:
             run = measure_run(
                 task,
-                optimizer=spec,
-                batch_size=options.batch_size or min(64, task.samples().num_samples),
+                optimizer=optimizer,
+                batch_size=batch.size,
+                clip_norm=options.clip_norm,
+                micro_batch_size=pieces,
                 plan=plan,
                 rng=options.seed,
                 name=name,
                 progress=progress,
-                on_stage=on_stage,
+                on_stage=keep,
             )
     except MeasurementInterrupted as interrupted:
-        stages = len(interrupted.run["stages"]["stage"]) if "stages" in interrupted.run.children else 0
-        if path is not None:
-            save(interrupted.run, path)
-            say(f"interrupted after {stages} measured stages; what was measured is in {path}")
-        else:
-            say(f"interrupted after {stages} measured stages; nothing was saved (no output file was named)")
+        _say_interrupted(interrupted.run, attributes, path)
         raise typer.Exit(INTERRUPTED) from None
-    if path is not None:
-        save(run, path)
+    except (NonFiniteError, NonDeterministicError) as error:
+        raise MeasurementRefused(
+            _check_of(error), batch_size=batch.size, num_samples=num_samples, run=latest[0] if latest else None
+        ) from error
+    keep(run)
     return run
+
+
+def effective_batch(options: MeasureOptions, num_samples: int) -> "EffectiveBatch":
+    """Return the batch of one step from what was typed of it."""
+    from probes.effective_batch import EffectiveBatch
+
+    size = options.batch_size
+    if size is None and options.micro_batch_size is None:
+        size = min(DEFAULT_BATCH, num_samples)
+    return EffectiveBatch.of(
+        size=size,
+        micro_batch_size=options.micro_batch_size,
+        accumulation=options.accumulation,
+        world_size=options.world_size,
+    )
+
+
+def batch_check(size: int, num_samples: int) -> "Check":
+    """Return the failed check of a batch that is larger than the data."""
+    from spectra.recommend import Check
+
+    return Check(
+        claim="the batch fits into the data",
+        observed=f"{size} samples in a step, {num_samples} samples in the data",
+        required=f"at most {num_samples} samples",
+        passed=False,
+        source="batches are drawn without replacement",
+    )
+
+
+def _live_optimizer(task: "Task", options: MeasureOptions) -> "torch.optim.Optimizer":
+    """Return the optimizer of a saved state, made for the task's model."""
+    from probes.optimizers import describe_optimizer, load_optimizer_state, optimizer_from_state
+
+    assert options.optimizer_state is not None
+    optimizer = optimizer_from_state(load_optimizer_state(options.optimizer_state), model=task.model, kind=options.kind)
+    found = describe_optimizer(optimizer)
+    if options.kind is not None and found.kind != options.kind:
+        raise ArgumentError(
+            f"{options.optimizer_state} is the state of {found.label}, not of {options.kind}; leave --optimizer out, "
+            f"or say --optimizer {found.kind}"
+        )
+    say(f"{options.optimizer_state}: {found.label}", quiet=options.quiet)
+    return optimizer
+
+
+def _attributes(options: MeasureOptions, batch: "EffectiveBatch", optimizer: Any) -> dict[str, str]:
+    """Return what the pages need to know beyond the measurement: how to repeat it, and how the batch comes together."""
+    from dataclasses import asdict
+
+    found = {"effective_batch": json.dumps(asdict(batch))}
+    if options.typed:
+        found["command_options"] = json.dumps(options.typed)
+    if options.optimizer_state is not None:
+        from probes.optimizers import group_ratios
+
+        found["group_ratios"] = json.dumps(group_ratios(optimizer))
+    return found
+
+
+def _check_of(error: Exception) -> "Check":
+    """Return what went badly as a failed check."""
+    from spectra.errors import NonDeterministicError
+    from spectra.recommend import Check
+
+    if isinstance(error, NonDeterministicError):
+        claim, required = "the forward pass is deterministic", "the same result for the same parameters and data"
+    else:
+        claim, required = "the loss is finite, also after gentle steps", "finite losses, gradients and products"
+    return Check(claim=claim, observed=str(error).rstrip("."), required=required, passed=False)
+
+
+def _say_interrupted(run: "xr.DataTree", attributes: dict[str, str], path: Path | None) -> None:
+    from spectra.storage import save
+
+    stages, candidates = (
+        len(run[part][dimension]) if part in run.children else 0
+        for part, dimension in (("stages", "stage"), ("candidates", "learning_rate"))
+    )
+    measured = f"interrupted after {stages} measured stages and {candidates} candidate rates"
+    if path is None:
+        say(f"{measured}; nothing was saved (no output file was named)")
+        return
+    run.attrs.update(attributes)
+    save(run, path)
+    say(f"{measured}; what was measured is in {path}: `spectra recommend {path}` makes of it what can be made")
 
 
 def write_picture(figure: Any, path: Path) -> None:

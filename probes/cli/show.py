@@ -1,6 +1,7 @@
 """``spectra show``: what is in a result file."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,9 @@ def show(
 
             write_picture(plot_spectrum(data), plot)
         return
+    if data.attrs["schema"] == "spectra/recording":
+        _show_recording(data, plot=plot, as_json=as_json)
+        return
     summary = summarize(data)
     if as_json:
         typer.echo(json.dumps(finite_or_null(summary), indent=2, allow_nan=False))
@@ -50,6 +54,21 @@ def show(
         typer.echo(as_text(summary))
     if plot is not None:
         write_picture(picture(data), plot)
+
+
+def _show_recording(recording: "xr.Dataset", *, plot: Path | None, as_json: bool) -> None:
+    from spectra.recording_report import render_recording, summarize_recording
+    from spectra.report import finite_or_null
+
+    if as_json:
+        summary = finite_or_null(summarize_recording(recording))
+        typer.echo(json.dumps(summary, indent=2, allow_nan=False))
+    else:
+        typer.echo(render_recording(recording))
+    if plot is not None:
+        from spectra.recording_plot import plot_recording
+
+        write_picture(plot_recording(recording), plot)
 
 
 def measure_of(data: "xr.Dataset | xr.DataTree") -> "xr.Dataset | None":

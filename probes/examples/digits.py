@@ -1,4 +1,4 @@
-"""Handwritten digits (scikit-learn's 1797 images of 8 x 8 pixels): a multilayer perceptron and a convolutional net."""
+"""Handwritten digits (1797 images of 8 x 8 pixels): dense, convolutional, residual and recurrent networks."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from probes.task import Task
 from spectra.errors import MissingExtraError
 
-__all__ = ["digits_cnn", "digits_mlp"]
+__all__ = ["LastOutput", "Residual", "digits_cnn", "digits_cnn_batchnorm", "digits_lstm", "digits_mlp", "digits_resnet"]
 
 
 def digits_mlp(*, seed: int = 0, batch_size: int = 256) -> Task:
@@ -64,6 +64,129 @@ def digits_cnn(*, seed: int = 0, batch_size: int = 256) -> Task:
         name="digits_cnn",
         description="two convolutions, two linear layers, at initialization on 1797 handwritten digits, cross-entropy",
     )
+
+
+def digits_cnn_batchnorm(*, seed: int = 0, batch_size: int = 256) -> Task:
+    """Return the network of :func:`digits_cnn` with batch normalization after each convolution.
+
+    Parameters
+    ----------
+    seed : int
+        Of the parameters and of the order of the images.
+    batch_size : int
+        Of the batches in which the data come; the last one is smaller.
+    """
+    images, labels = _digits(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(128, 10),
+        )
+    return Task(
+        model,
+        nn.CrossEntropyLoss(),
+        _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
+        name="digits_cnn_batchnorm",
+        description="two convolutions with batch normalization at initialization on 1797 handwritten digits",
+    )
+
+
+def digits_resnet(*, seed: int = 0, batch_size: int = 256) -> Task:
+    """Return a network of three residual blocks with group normalization (16 channels), for all 1797 digits.
+
+    Parameters
+    ----------
+    seed : int
+        Of the parameters and of the order of the images.
+    batch_size : int
+        Of the batches in which the data come; the last one is smaller. It does not change any result.
+    """
+    images, labels = _digits(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            Residual(16),
+            nn.AvgPool2d(2),
+            Residual(16),
+            nn.AvgPool2d(2),
+            Residual(16),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, 10),
+        )
+    return Task(
+        model,
+        nn.CrossEntropyLoss(),
+        _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
+        name="digits_resnet",
+        description="three residual blocks with group normalization at initialization on 1797 handwritten digits",
+    )
+
+
+def digits_lstm(*, seed: int = 0, batch_size: int = 256) -> Task:
+    """Return an LSTM with 32 units that reads the rows of a digit from top to bottom, and a linear layer.
+
+    Parameters
+    ----------
+    seed : int
+        Of the parameters and of the order of the images.
+    batch_size : int
+        Of the batches in which the data come; the last one is smaller. It does not change any result.
+    """
+    images, labels = _digits(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.LSTM(8, 32, batch_first=True), LastOutput(), nn.Linear(32, 10))
+    return Task(
+        model,
+        nn.CrossEntropyLoss(),
+        _cut(images.reshape(-1, 8, 8), labels, batch_size),
+        name="digits_lstm",
+        description="LSTM with 32 units at initialization, reading the rows of 1797 handwritten digits",
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions with group normalization, added to their input.
+
+    Parameters
+    ----------
+    width : int
+        Channels, a multiple of 4.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.GroupNorm(4, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(4, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, width, H, W) to the same shape."""
+        return images + self.branch(images)
+
+
+class LastOutput(nn.Module):
+    """What a recurrent layer says after the last element of the sequence."""
+
+    def forward(self, result: tuple[Tensor, object]) -> Tensor:
+        """Map outputs (N, T, width), with their states, to (N, width)."""
+        return result[0][:, -1]
 
 
 def _digits(seed: int) -> tuple[Tensor, Tensor]:

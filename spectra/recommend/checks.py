@@ -1,19 +1,22 @@
 """What must hold before a learning rate is recommended; thresholds are design choices unless a source says more."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from spectra.recommend.noise_scale import PairStatistic
 from spectra.recommend.recommendation import Check, Verdict
 from spectra.recommend.run import RunMeasurements, Stage
+from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfConsistentRate
 from spectra.recommend.stability import stable_limit
 
-__all__ = ["learning_rate_checks", "limit_checks"]
+__all__ = ["candidate_checks", "learning_rate_checks", "limit_checks"]
 
 MIN_REAL_STEPS = 10
 MAX_RELATIVE_RESIDUAL = 0.10
 MAX_LIMIT_CHANGE = 4.0
 MAX_STEP_TO_LIMIT = 4.0
 MIN_LOSS_DECREASE = 0.02
+MAX_RULE_RATIO = 32.0
 
 
 def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
@@ -110,7 +113,7 @@ def _curvature_checks(stage: Stage, lam: float, *, adaptive: bool) -> list[Check
 
 
 def learning_rate_checks(
-    run: RunMeasurements, *, batch_size: int, directional_step: PairStatistic, plain_limit: float
+    run: RunMeasurements, *, batch_size: int, directional_step: float | None, plain_limit: float
 ) -> tuple[Check, ...]:
     """Return the checks on the recommended rate: those on the limit, and on the way the state was reached."""
     stage = run.stages[-1]
@@ -148,16 +151,7 @@ def learning_rate_checks(
         )
     if not (run.optimizer and run.optimizer.is_adaptive):
         checks += _step_checks(stage, directional_step, plain_limit)
-    for note in run.notes:
-        checks.append(
-            Check(
-                claim="the measured state is the state that trains",
-                observed=note,
-                required="nothing to remark",
-                passed=False,
-                consequence=Verdict.TENTATIVE,
-            )
-        )
+    checks += _note_checks(run)
     return tuple(checks)
 
 
@@ -184,21 +178,20 @@ def _settled_check(run: RunMeasurements, *, batch_size: int) -> Check:
     )
 
 
-def _step_checks(stage: Stage, step: PairStatistic, plain_limit: float) -> list[Check]:
+def _step_checks(stage: Stage, step: float | None, plain_limit: float) -> list[Check]:
     gradient = stage.gradient
-    parts = {"G'HG": gradient.gradient_curvature, "||G||^2": gradient.squared_gradient}
-    defined = all(part.is_resolved for part in parts.values()) and step.value > 0 and np.isfinite(step.stderr)
+    parts = {} if gradient is None else {"G'HG": gradient.gradient_curvature, "||G||^2": gradient.squared_gradient}
     checks = [
         Check(
             claim="the directional step is defined: curvature along the gradient is positive and resolved",
             observed=", ".join(f"{name} {part.value:.3g} +- {part.stderr:.2g}" for name, part in parts.items()),
             required="both above two standard errors",
-            passed=bool(defined),
+            passed=step is not None,
             consequence=Verdict.TENTATIVE,
         )
     ]
-    if defined and np.isfinite(plain_limit) and plain_limit > 0:
-        ratio = step.value / plain_limit
+    if step is not None and np.isfinite(plain_limit) and plain_limit > 0:
+        ratio = step / plain_limit
         checks.append(
             Check(
                 claim="the directional step and the stable limit agree",
@@ -209,3 +202,98 @@ def _step_checks(stage: Stage, step: PairStatistic, plain_limit: float) -> list[
             )
         )
     return checks
+
+
+def candidate_checks(
+    run: RunMeasurements,
+    candidates: Sequence[Candidate],
+    found: SelfConsistentRate,
+    *,
+    rule: ConsistencyRule,
+    one_probe: float,
+) -> tuple[Check, ...]:
+    """Return the checks on a self-consistent rate: its bracket, the measurements that decide it, the other rule."""
+    checks = [
+        Check(
+            claim="the loss is finite",
+            observed=f"{run.stages[0].loss:.4g}",
+            required="a finite number",
+            passed=bool(np.isfinite(run.stages[0].loss)),
+        ),
+        Check(
+            claim="the measurement is complete",
+            observed=f"{len(run.stages)} of {run.num_planned_stages} stages, {len(candidates)} candidate rates",
+            required="all stages, and all candidates until one is past the mark",
+            passed=run.is_complete,
+        ),
+        Check(
+            claim="a candidate rate stays within its own stable limit and lowers the loss",
+            observed=", ".join(f"{c.learning_rate:.3g}: {c.consistency:.2g}" for c in candidates[:3])
+            or "no candidates",
+            required=f"rate / limit at most {rule.threshold:g}, loss below the initial one",
+            passed=found.value is not None,
+        ),
+        Check(
+            claim="the search went past the mark",
+            observed=f"limited by {found.limited_by}"
+            + (f" at learning rate {found.high:.3g}" if found.high is not None else ""),
+            required="a larger candidate that exceeds its limit, diverges or gains less",
+            passed=found.limited_by != "nothing",
+            consequence=Verdict.TENTATIVE,
+        ),
+    ]
+    deciding = [c for c in run.candidates if c.learning_rate in (found.low, found.high) and c.stage is not None]
+    for measured in deciding:
+        stage = measured.stage
+        assert stage is not None
+        if len(stage.curvature) and stage.curvature[0] > 0:
+            relative = float(stage.residual[0] / stage.curvature[0])
+            noise = stage.curvature_noise[0].relative_error
+            checks.append(
+                Check(
+                    claim=f"curvature and its noise are resolved after steps at {measured.learning_rate:.3g}",
+                    observed=f"residual {relative:.1%} of the curvature, relative error of the noise {noise:.0%}",
+                    required=f"at most {MAX_RELATIVE_RESIDUAL:.0%} and 100%",
+                    passed=relative <= MAX_RELATIVE_RESIDUAL and noise <= 1.0,
+                    consequence=Verdict.TENTATIVE,
+                    source="Lanczos residual; jackknife over micro-batches",
+                )
+            )
+    within = [c.loss for c in candidates if found.value is not None and c.learning_rate <= found.value * 1.001]
+    if within and run.stages[0].loss:
+        decrease = 1 - min(within) / run.stages[0].loss
+        checks.append(
+            Check(
+                claim="the candidates' steps lowered the loss",
+                observed=f"by {decrease:.1%} at best",
+                required=f"at least {MIN_LOSS_DECREASE:.0%}",
+                passed=decrease >= MIN_LOSS_DECREASE,
+                consequence=Verdict.TENTATIVE,
+                source="rates from near initialization ignore the sharpening that follows",
+            )
+        )
+    if found.value is not None and np.isfinite(one_probe) and one_probe > 0:
+        ratio = found.value / one_probe
+        checks.append(
+            Check(
+                claim="the one-probe rule agrees",
+                observed=f"it gives {one_probe:.3g}, this one {ratio:.2g} times that",
+                required=f"within {MAX_RULE_RATIO:g}x either way",
+                passed=1 / MAX_RULE_RATIO <= ratio <= MAX_RULE_RATIO,
+                consequence=Verdict.TENTATIVE,
+            )
+        )
+    return tuple(checks + _note_checks(run))
+
+
+def _note_checks(run: RunMeasurements) -> list[Check]:
+    return [
+        Check(
+            claim="the measured state is the state that trains",
+            observed=note,
+            required="nothing to remark",
+            passed=False,
+            consequence=Verdict.TENTATIVE,
+        )
+        for note in run.notes
+    ]

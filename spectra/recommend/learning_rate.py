@@ -1,123 +1,44 @@
 r"""Learning-rate rules: the largest stable rate at a batch size, and the rate to train with.
 
 The limit is the smallest :func:`spectra.recommend.stable_limit` over the measured top directions. It is a *limit* of
-the linearized iteration, not the best rate; the recommended rate is, for a constant schedule,
-
-=================  =====================================  =============================
-optimizer          value                                  interval
-=================  =====================================  =============================
-Adam, AdamW        the limit                              value/4 .. 4 value
-SGD                ``min(eta_dir, limit/2)``              value/4 .. limit
-SGD with momentum  ``(1 - beta)`` x the SGD value         value .. max(value, limit/8)
-=================  =====================================  =============================
-
-``eta_dir`` is the step that lowers the expected second-order loss most (McCandlish et al. 2018, eq. 2.6 and 2.7);
-where it is undefined ``1/(2 lam)`` takes its place.
-Linear decay to zero allows twice the peak. Factors and intervals are empirical; ``docs/validation.md`` shows how they
-fare on the built-in tasks, with the command that measures it.
+the linearized iteration, not the best rate. Two rules give the rate to train with: the self-consistent one
+(:mod:`spectra.recommend.self_consistent`), which is the answer where candidate rates were tried, and the one-probe
+rule (:mod:`spectra.recommend.one_probe`), which is then shown beside it and otherwise takes its place.
+Linear decay to zero allows a higher peak. ``docs/validation.md`` shows how both fare on real tasks, with the command
+that measures it.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.recommend.checks import learning_rate_checks, limit_checks
+from spectra.recommend.checks import candidate_checks, learning_rate_checks, limit_checks
+from spectra.recommend.limit import measured_limit
+from spectra.recommend.one_probe import OneProbe, one_probe_rate
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Recommendation, Verdict, verdict_of
-from spectra.recommend.run import RunMeasurements, Stage
-from spectra.recommend.stability import effective_noise_fraction, saturation_batch_size, stable_limit
+from spectra.recommend.run import RunMeasurements
+from spectra.recommend.self_consistent import candidates_of, consistency_rule, self_consistent_rate
+from spectra.recommend.stability import stable_limit
 
-__all__ = ["LINEAR_DECAY_FACTOR", "Limit", "learning_rate", "max_stable_learning_rate", "measured_limit"]
+__all__ = ["learning_rate", "linear_decay_factor", "max_stable_learning_rate"]
 
-#: Best peak rate under linear decay to zero over best constant rate: median of 18 cells, see docs/validation.md.
-LINEAR_DECAY_FACTOR = 2.0
+_LIMITED = {
+    "stability": "a larger one exceeds its own limit",
+    "divergence": "a larger one diverges",
+    "loss": "larger ones lower the loss less",
+    "nothing": "no larger one was tried",
+}
+
+#: The best rate of the tuning tasks lay within this factor of the self-consistent one.
+SELF_CONSISTENT_SPREAD = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """The mean-square-stable limit at one state and one batch size.
+def linear_decay_factor(optimizer: OptimizerSpec | None) -> float:
+    """Return the peak rate under linear decay to zero over the constant rate: 2 for plain SGD, 1.5 with momentum.
 
-    Attributes
-    ----------
-    value, low, high : float
-        Limit and its interval: residual of the Ritz pair, spread over start vectors, jackknife of the noise.
-        ``inf`` when no measured direction has positive curvature.
-    direction : int
-        Index of the measured direction that sets the limit.
-    curvature, curvature_noise : float
-        ``lam`` and ``s2`` of that direction.
-    noise_share : float
-        Share of the noise term in the denominator, in [0, 1]; above one half the limit is noise-limited.
-    saturation : float
-        ``b*`` of that direction, in samples.
+    Chosen on the tuning half of the tasks of docs/validation.md: there the regret of plain SGD was lowest at 2, and
+    with momentum the worst regret rose from 0.05 at 1.5 to 0.35 at 2.
     """
-
-    value: float
-    low: float
-    high: float
-    direction: int
-    curvature: float
-    curvature_noise: float
-    noise_share: float
-    saturation: float
-
-    @property
-    def regime(self) -> str:
-        """``"noise-limited"`` or ``"curvature-limited"``."""
-        return "noise-limited" if self.noise_share > 0.5 else "curvature-limited"
-
-
-def measured_limit(
-    stage: Stage,
-    *,
-    optimizer: OptimizerSpec,
-    batch_size: float,
-    num_samples: float | None = None,
-    level: float = 0.95,
-) -> Limit:
-    """Return the smallest limit over the measured directions of one stage, with its interval.
-
-    Parameters
-    ----------
-    stage : Stage
-        Curvature and noise of one state.
-    optimizer : OptimizerSpec
-        Kind and momentum.
-    batch_size : float
-        Effective batch size at which the limit is wanted.
-    num_samples : float, optional
-        Size of the data, if batches are drawn without replacement.
-    level : float
-        Level of the jackknife interval of the noise.
-    """
-    setting = {"batch_size": batch_size, "optimizer": optimizer, "num_samples": num_samples}
-    noise = np.array([max(statistic.value, 0.0) for statistic in stage.curvature_noise])
-    limits = stable_limit(stage.curvature, noise, **setting)  # type: ignore[arg-type]
-    lows, highs = np.empty_like(limits), np.empty_like(limits)
-    for index, statistic in enumerate(stage.curvature_noise):
-        curvatures = [stage.curvature[index], stage.curvature[index] + stage.residual[index]]
-        if index == 0:
-            curvatures += [value for value in stage.start_curvature if np.isfinite(value)]
-        corners = [
-            float(stable_limit(lam, max(s2, 0.0), **setting))  # type: ignore[arg-type]
-            for lam in curvatures
-            for s2 in (statistic.value, *statistic.interval(level))
-            if lam > 0 and np.isfinite(s2)
-        ]
-        lows[index], highs[index] = (min(corners), max(corners)) if corners else (np.nan, np.nan)
-    direction = int(np.argmin(limits))
-    lam, s2 = float(stage.curvature[direction]), float(noise[direction])
-    noise_term = optimizer.gain * s2 * effective_noise_fraction(batch_size, num_samples)
-    return Limit(
-        value=float(limits[direction]),
-        low=float(np.nanmin(lows)) if np.any(np.isfinite(lows)) else np.nan,
-        high=float(np.nanmin(highs)) if np.any(np.isfinite(highs)) else np.nan,
-        direction=direction,
-        curvature=lam,
-        curvature_noise=s2,
-        noise_share=noise_term / (noise_term + lam**2) if lam > 0 else float("nan"),
-        saturation=float(saturation_batch_size(lam, s2, optimizer=optimizer)),
-    )
+    return 1.5 if optimizer is not None and optimizer.beta else 2.0
 
 
 def max_stable_learning_rate(
@@ -177,48 +98,101 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
     run : RunMeasurements
         A run with at least one stage and an optimizer.
     batch_size : int, optional
-        Another batch size than that of the run (SGD and SGD with momentum only).
+        Another batch size than that of the run. Candidates hold for the batch size they were trained with, so that
+        only the one-probe rule is left then, and none for optimizers with a preconditioner.
     schedule : {"constant", "linear"}
-        ``"linear"`` is linear decay to zero; the value is then the peak rate, twice the constant one.
+        ``"linear"`` is linear decay to zero; the value is then the peak rate.
 
     Returns
     -------
     Recommendation
-        ``quantity="learning_rate"``.
+        ``quantity="learning_rate"``; the evidence holds the value of each rule.
     """
     optimizer, batch = _setting(run, batch_size)
-    stage = run.stages[-1]
-    limit = measured_limit(stage, optimizer=optimizer, batch_size=batch, num_samples=run.num_samples)
-    plain = measured_limit(stage, optimizer=OptimizerSpec(kind="sgd"), batch_size=batch, num_samples=run.num_samples)
-    step = stage.gradient.directional_step(effective_noise_fraction(batch, run.num_samples))
-    checks = learning_rate_checks(run, batch_size=batch, directional_step=step, plain_limit=plain.value)
-    step_defined = all(check.passed for check in checks if check.claim.startswith("the directional step is defined"))
-    lam = float(stage.curvature[0]) if len(stage.curvature) else float("nan")
-
-    if optimizer.is_adaptive:
-        value, rule = limit.value, "the stable limit in the space of the preconditioner"
-        low, high = value / 4, 4 * value
-        at_best = Verdict.SUPPORTED
-    else:
-        candidate = step.value if step_defined else 1 / (2 * lam)
-        name = "the directional step" if step_defined else "1/(2 curvature), the directional step being undefined,"
-        value = min(candidate, plain.value / 2)
-        rule = f"{name} capped at half the stable limit"
-        if candidate > plain.value / 2:
-            rule = f"half the stable limit, which caps {name.rstrip(',')}"
-        if optimizer.kind == "momentum":
-            value *= 1 - optimizer.beta
-            rule = f"(1 - momentum) x ({rule})"
-            low, high = value, max(value, limit.value / 8)
-            at_best = Verdict.TENTATIVE
-        else:
-            low, high = value / 4, limit.value
-            at_best = Verdict.SUPPORTED
-    factor = LINEAR_DECAY_FACTOR if schedule == "linear" else 1.0
+    probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
+    factor = linear_decay_factor(optimizer) if schedule == "linear" else 1.0
+    if run.candidates and batch == run.batch_size:
+        return _self_consistent(run, optimizer, probe, factor=factor, schedule=schedule)
+    plain = measured_limit(
+        run.stages[-1], optimizer=OptimizerSpec(kind="sgd"), batch_size=batch, num_samples=run.num_samples
+    )
+    checks = learning_rate_checks(
+        run, batch_size=batch, directional_step=probe.directional_step, plain_limit=plain.value
+    )
+    at_best = Verdict.TENTATIVE if optimizer.beta and not optimizer.is_adaptive else Verdict.SUPPORTED
     reason = "every check passed"
     if at_best is Verdict.TENTATIVE:
-        reason = "no rule known for SGD with momentum is both safe and tight; this one is safe and low"
+        reason = (
+            "without candidate rates no rule for SGD with momentum is both safe and tight; this one is safe and low"
+        )
     verdict, reason = verdict_of(checks, at_best=at_best, reason=reason)
+    return _recommendation(
+        value=probe.value,
+        low=probe.low,
+        high=probe.high,
+        factor=factor,
+        verdict=verdict,
+        reason=reason,
+        checks=checks,
+        evidence={"rule": f"one probe: {probe.rule}", "schedule": schedule, **_evidence(run, optimizer, probe, batch)},
+    )
+
+
+def _self_consistent(
+    run: RunMeasurements, optimizer: OptimizerSpec, probe: OneProbe, *, factor: float, schedule: str
+) -> Recommendation:
+    """Return the self-consistent rate, with the one-probe rate as cross-check."""
+    rule = consistency_rule(optimizer)
+    candidates = candidates_of(run, optimizer=optimizer)
+    found = self_consistent_rate(candidates, initial_loss=run.stages[0].loss, rule=rule)
+    checks = candidate_checks(run, candidates, found, rule=rule, one_probe=probe.value)
+    verdict, reason = verdict_of(checks)
+    value = float("nan") if found.value is None else found.value
+    evidence: dict[str, float | str | None] = {
+        "rule": f"self-consistent: of the rates within the stable limit that their own steps lead to, the one that "
+        f"lowers the loss most; {_LIMITED[found.limited_by]}"
+        + (f"; times {rule.margin:g}" if rule.margin != 1 else ""),
+        "limited_by": found.limited_by,
+        "schedule": schedule,
+        **_evidence(run, optimizer, probe, run.batch_size),
+    }
+    return _recommendation(
+        value=value,
+        low=value / SELF_CONSISTENT_SPREAD,
+        high=value * SELF_CONSISTENT_SPREAD,
+        factor=factor,
+        verdict=verdict,
+        reason=reason,
+        checks=checks,
+        evidence=evidence,
+    )
+
+
+def _evidence(
+    run: RunMeasurements, optimizer: OptimizerSpec, probe: OneProbe, batch: int
+) -> dict[str, float | str | None]:
+    stage = run.stages[-1]
+    lam = float(stage.curvature[0]) if len(stage.curvature) else float("nan")
+    limit = measured_limit(stage, optimizer=optimizer, batch_size=batch, num_samples=run.num_samples).value
+    return {
+        "one_probe": probe.value if np.isfinite(probe.value) else None,
+        "directional_step": probe.directional_step,
+        "inverse_curvature": 1 / lam if lam > 0 else None,
+        "max_stable_learning_rate": limit if np.isfinite(limit) else None,
+    }
+
+
+def _recommendation(
+    *,
+    value: float,
+    low: float,
+    high: float,
+    factor: float,
+    verdict: Verdict,
+    reason: str,
+    checks: tuple,
+    evidence: dict[str, float | str | None],
+) -> Recommendation:
     usable = bool(np.isfinite(value) and value > 0)
     shown = usable and verdict is not Verdict.WITHHELD
     return Recommendation(
@@ -230,14 +204,7 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
         verdict=verdict if usable else Verdict.WITHHELD,
         reason=reason,
         checks=checks,
-        evidence={
-            "rule": rule,
-            "schedule": schedule,
-            "unwithheld_value": value * factor if usable else None,
-            "directional_step": step.value if step_defined else None,
-            "inverse_curvature": 1 / lam if lam > 0 else None,
-            "max_stable_learning_rate": limit.value if np.isfinite(limit.value) else None,
-        },
+        evidence={**evidence, "unwithheld_value": value * factor if usable else None},
     )
 
 

@@ -17,8 +17,11 @@ variable                     dims                                  meaning
 ===========================  ====================================  ==============================================
 
 all in the space of the preconditioner for Adam and AdamW, with the coordinate ``stage`` = number of real optimizer
-steps taken. The child ``spectrum`` is a spectral measure at the last stage, and ``probe_steps`` the training losses on
-the way.
+steps taken. The child ``candidates`` holds the states that real steps at several learning rates lead to from the
+initial one: the variables of a stage without the gradient Gram matrices along ``candidate``, with the coordinate
+``learning_rate``, and ``training_loss (candidate, step)``; NaN where a candidate diverged. The child ``spectrum`` is a
+spectral measure at the last stage, and ``probe_steps`` the training losses on the way. Schema version 1 had no
+candidates.
 """
 
 from dataclasses import dataclass, field
@@ -34,10 +37,18 @@ from spectra.recommend.optimizer import OptimizerSpec
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RUN_SCHEMA", "RUN_SCHEMA_VERSION", "RunMeasurements", "Stage", "read_run"]
+__all__ = [
+    "RUN_SCHEMA",
+    "RUN_SCHEMA_VERSION",
+    "MeasuredCandidate",
+    "RunMeasurements",
+    "Stage",
+    "read_run",
+    "read_stage",
+]
 
 RUN_SCHEMA = "spectra/run"
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,7 +72,7 @@ class Stage:
     smallest_curvature : float
         Smallest Ritz value.
     gradient : GradientStatistics or None
-        Gradient norms and noise; ``None`` if the data were too few for micro-batches.
+        Gradient norms and noise; ``None`` where they were not measured (the first of several stages, candidates).
     """
 
     step: int
@@ -71,7 +82,26 @@ class Stage:
     curvature_noise: tuple[PairStatistic, ...]
     start_curvature: FloatArray
     smallest_curvature: float
-    gradient: GradientStatistics
+    gradient: GradientStatistics | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredCandidate:
+    """What real steps at one learning rate led to.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Rate of the steps.
+    training_losses : ndarray of shape (steps,)
+        Losses of the training batches; shorter where it diverged.
+    stage : Stage or None
+        The state reached; ``None`` where the steps diverged.
+    """
+
+    learning_rate: float
+    training_losses: FloatArray
+    stage: Stage | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +122,8 @@ class RunMeasurements:
         Stages that were planned; fewer present means that the run was interrupted.
     is_trained : bool
         The task said that the model had been trained before.
+    candidates : tuple of MeasuredCandidate
+        Learning rates that were tried for some steps from the initial state, ascending.
     notes : tuple of str
         Remarks of the measurement that the reader must see.
     attributes : dict
@@ -104,6 +136,7 @@ class RunMeasurements:
     stages: tuple[Stage, ...]
     num_planned_stages: int
     is_trained: bool
+    candidates: tuple[MeasuredCandidate, ...] = ()
     notes: tuple[str, ...] = ()
     attributes: dict = field(default_factory=dict)
 
@@ -139,6 +172,7 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
         )
     try:
         stages = _read_stages(run["stages"].to_dataset(), attrs) if "stages" in run.children else ()
+        candidates = _read_candidates(run["candidates"].to_dataset(), attrs) if "candidates" in run.children else ()
         optimizer = attrs["optimizer"]
         return RunMeasurements(
             optimizer=OptimizerSpec.from_json(optimizer) if optimizer else None,
@@ -147,6 +181,7 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
             stages=stages,
             num_planned_stages=int(attrs["num_planned_stages"]),
             is_trained=bool(attrs["is_trained"]),
+            candidates=candidates,
             notes=tuple(note for note in str(attrs.get("notes", "")).split("\n") if note),
             attributes=attrs,
         )
@@ -156,24 +191,53 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
 
 def _read_stages(data: "xr.Dataset", attrs: dict) -> tuple[Stage, ...]:
     size = float(attrs["micro_batch_size"])
-    stages = []
-    for step in data["stage"].values:
-        at = data.sel(stage=step)
-        curvature = at["curvature"].values
-        kept = np.isfinite(curvature)
-        noise = tuple(scatter(gram, batch_size=size) for gram in at["curvature_noise_gram"].values[kept])
-        stages.append(
-            Stage(
-                step=int(step),
-                loss=float(at["loss"]),
-                curvature=curvature[kept],
-                residual=at["residual"].values[kept],
-                curvature_noise=noise,
-                start_curvature=at["start_curvature"].values,
-                smallest_curvature=float(at["smallest_curvature"]),
-                gradient=gradient_statistics(
-                    at["gradient_gram"].values, at["gradient_curvature_gram"].values, batch_size=size
-                ),
+    return tuple(read_stage(data.sel(stage=step), int(step), size) for step in data["stage"].values)
+
+
+def _read_candidates(data: "xr.Dataset", attrs: dict) -> tuple[MeasuredCandidate, ...]:
+    size = float(attrs["micro_batch_size"])
+    found = []
+    for index in np.argsort(data["learning_rate"].values):
+        at = data.isel(candidate=int(index))
+        losses = at["training_loss"].values
+        steps = int(np.sum(np.isfinite(losses)))
+        found.append(
+            MeasuredCandidate(
+                learning_rate=float(at["learning_rate"]),
+                training_losses=losses[:steps],
+                stage=read_stage(at, steps, size) if np.isfinite(float(at["loss"])) else None,
             )
         )
-    return tuple(stages)
+    return tuple(found)
+
+
+def read_stage(at: "xr.Dataset", step: int, micro_batch_size: float) -> Stage:
+    """Read one state from the variables of a stage.
+
+    Parameters
+    ----------
+    at : xarray.Dataset
+        One stage or candidate, its dimension taken off.
+    step : int
+        Real steps taken.
+    micro_batch_size : float
+        Samples in each micro-batch of the noise.
+    """
+    curvature = at["curvature"].values
+    kept = np.isfinite(curvature)
+    noise = tuple(scatter(gram, batch_size=micro_batch_size) for gram in at["curvature_noise_gram"].values[kept])
+    gradient = None
+    if "gradient_gram" in at and np.all(np.isfinite(at["gradient_gram"].values)):
+        gradient = gradient_statistics(
+            at["gradient_gram"].values, at["gradient_curvature_gram"].values, batch_size=micro_batch_size
+        )
+    return Stage(
+        step=step,
+        loss=float(at["loss"]),
+        curvature=curvature[kept],
+        residual=at["residual"].values[kept],
+        curvature_noise=noise,
+        start_curvature=at["start_curvature"].values,
+        smallest_curvature=float(at["smallest_curvature"]),
+        gradient=gradient,
+    )

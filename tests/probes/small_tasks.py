@@ -119,6 +119,15 @@ def wrong_backward() -> Task:
     return Task(Layer(), torch.nn.CrossEntropyLoss(), [data()])
 
 
+def with_batchnorm() -> Task:
+    """Return a task whose network normalizes each batch."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = (torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+        model = torch.nn.Sequential(*layers).double()
+    return Task(model, torch.nn.CrossEntropyLoss(), [data()], name="with_batchnorm")
+
+
 def with_dropout() -> Task:
     """Return a task with dropout: measured in evaluation mode, trained with it."""
     with torch.random.fork_rng():
@@ -159,3 +168,13 @@ def slow() -> Task:
             return super().forward(x)
 
     return Task(Slow(*network()), torch.nn.CrossEntropyLoss(), [data()])
+
+
+def random_forward() -> Task:
+    """Return a task whose forward pass draws random numbers, in evaluation mode too."""
+
+    class Noisy(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x) * (1 + 0.1 * torch.randn((), dtype=x.dtype))
+
+    return Task(Noisy(*network()), torch.nn.CrossEntropyLoss(), [data()])

@@ -8,7 +8,15 @@ import torch
 from probes import examples
 from spectra.errors import MissingExtraError
 
-NAMES = {"digits_mlp": (1797, 6570), "digits_cnn": (1797, 9258), "char_transformer": (1200, 69024)}
+NAMES = {
+    "digits_mlp": (1797, 6570),
+    "digits_cnn": (1797, 9258),
+    "digits_cnn_batchnorm": (1797, 6138),
+    "digits_resnet": (1797, 14442),
+    "digits_lstm": (1797, 5706),
+    "diabetes_mlp": (442, 4929),
+    "char_transformer": (1200, 69024),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

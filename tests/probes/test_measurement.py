@@ -13,7 +13,7 @@ from spectra.errors import ArgumentError, NonFiniteError, TaskError
 from spectra.recommend import OptimizerSpec, Verdict, advise, read_run
 from tests.probes import small_tasks
 
-QUICK = MeasurementPlan(probe_steps=(0, 10), num_probes=0)
+QUICK = MeasurementPlan(probe_steps=(0, 10), candidate_steps=0, reference_size=256)
 
 
 def hessian_of_least_squares() -> torch.Tensor:
@@ -74,7 +74,12 @@ def test_preconditioner_is_that_of_adam():
     """In the space of P the curvature is that of P^-1/2 H P^-1/2, with P from the expected squared batch gradient."""
     task = small_tasks.least_squares()
     run = read_run(
-        measure_run(task, optimizer="adamw", batch_size=32, plan=MeasurementPlan(probe_steps=(0,), num_probes=0))
+        measure_run(
+            task,
+            optimizer="adamw",
+            batch_size=32,
+            plan=MeasurementPlan(probe_steps=(0,), candidate_steps=0, reference_size=256),
+        )
     )
     from probes import HessianOperator
     from probes.noise import micro_batch_gradients
@@ -161,7 +166,7 @@ def test_stages_are_delivered_as_they_are_measured():
 
 
 def test_probe_steps_that_diverge_start_again_more_gently():
-    plan = MeasurementPlan(probe_steps=(0, 10), probe_learning_rate=1e4, num_probes=0)
+    plan = MeasurementPlan(probe_steps=(0, 10), probe_learning_rate=1e4, candidate_steps=0)
     run = read_run(measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=32, plan=plan))
     assert "raised the loss" in run.attributes["remarks"]
     assert run.attributes["probe_learning_rate"] < 1e4
@@ -171,7 +176,7 @@ def test_probe_steps_that_diverge_start_again_more_gently():
 def test_a_trained_model_is_measured_where_it_is():
     task = small_tasks.classifier()
     task.pretrained = True
-    plan = MeasurementPlan(probe_steps=(0,), num_probes=0)
+    plan = MeasurementPlan(probe_steps=(0,), candidate_steps=0)
     advice = advise(measure_run(task, optimizer="adamw", batch_size=32, plan=plan))
     assert "measured after real steps" not in " ".join(c.claim for c in advice.learning_rate.checks if not c.passed)
 

@@ -1,11 +1,15 @@
 """The picture of a recommendation: what it must show, for each kind of advice."""
 
+import numpy as np
 import pytest
 
 from spectra.recommend import advise
+from spectra.report import number
 from tests.spectra.recommend.fabricated import fabricated_run
 
 pytest.importorskip("matplotlib")
+
+TRIED = ((0.1, 4.0, 0.9), (0.2, 4.0, 0.7), (0.4, 4.0, 0.5), (0.8, 4.0, float("nan")))
 
 
 def texts(figure) -> str:
@@ -31,8 +35,41 @@ def test_picture_names_the_rate_and_its_axes(optimizer, tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_candidates_are_drawn_with_q_loss_and_the_chosen_rate(schedule):
+    from matplotlib.figure import Figure
+
+    from spectra.advice_plot import plot_candidates
+
+    advice = advise(fabricated_run(candidates=TRIED, steps=(0, 10)), schedule=schedule)
+    ax = plot_candidates(advice, ax=Figure().subplots())
+    right = next(other for other in ax.figure.axes if other is not ax)
+    lines = {line.get_label(): line for line in (*ax.get_lines(), *right.get_lines())}
+    q = lines["q = rate / its own stable limit"]
+    np.testing.assert_allclose(q.get_xdata(), [row.learning_rate for row in advice.candidates])
+    np.testing.assert_allclose(q.get_ydata()[:3], [row.consistency for row in advice.candidates[:3]])
+    np.testing.assert_allclose(lines["loss after the steps (right)"].get_ydata(), [0.9, 0.7, 0.5])
+    assert list(lines["diverged"].get_xdata()) == [0.8]
+    # rates on this axis were held constant, so the constant rate is marked whatever the schedule
+    constant = advice.constant_learning_rate
+    assert lines[f"recommended: {number(constant)}"].get_xdata()[0] == pytest.approx(constant)
+
+
+def test_the_curve_is_the_table():
+    from matplotlib.figure import Figure
+
+    from spectra.advice_plot import plot_limit_curve
+
+    advice = advise(fabricated_run(candidates=TRIED, steps=(0, 10)))
+    ax = plot_limit_curve(advice, ax=Figure().subplots())
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    limits = [row.max_stable_learning_rate for row in advice.curve]
+    np.testing.assert_allclose(lines["largest stable learning rate (95%)"].get_ydata(), limits)
+    scaled = [row.learning_rate for row in advice.curve]
+    np.testing.assert_allclose(lines["recommended, extrapolated"].get_ydata(), scaled)
+
+
 def test_a_spectrum_adds_a_panel_and_a_withheld_rate_is_said():
-    import numpy as np
     import xarray as xr
 
     import spectra
@@ -44,3 +81,16 @@ def test_a_spectrum_adds_a_panel_and_a_withheld_rate_is_said():
     figure = plot_advice(advise(run), run)
     assert len(figure.axes) == 3
     assert "recommendation withheld" in texts(figure)
+
+
+def test_the_svg_is_one_element_that_leaves_global_settings_alone():
+    import matplotlib as mpl
+
+    from spectra.advice_plot import advice_svg
+
+    before = {name: value for name, value in mpl.rcParams.items() if name.startswith("svg.")}
+    svg = advice_svg(advise(fabricated_run(candidates=TRIED, steps=(0, 10))))
+    assert svg.startswith("<svg ")
+    assert svg.endswith("</svg>")
+    assert "http" not in svg
+    assert {name: mpl.rcParams[name] for name in before} == before

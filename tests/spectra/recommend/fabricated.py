@@ -20,19 +20,28 @@ def fabricated_run(
     smallest: float = -0.5,
     seed: int = 0,
     planned: int | None = None,
+    candidates: tuple[tuple[float, float, float], ...] = (),
     **attrs: object,
 ) -> xr.DataTree:
-    """Return a run of ``len(steps)`` stages with top curvature ``curvature`` and noise of order ``noise``."""
+    """Return a run of ``len(steps)`` stages with top curvature ``curvature`` and noise of order ``noise``.
+
+    Each candidate is a learning rate, the top curvature where its steps lead, and the loss there (NaN: diverged).
+    """
     rng = np.random.default_rng(seed)
     count, size, dimension, directions = 24, 16, 8, 3
     hessian = np.diag(np.linspace(curvature, curvature / 8, dimension))
     stages = []
-    for step in steps:
+
+    def noise_grams(matrix: np.ndarray) -> np.ndarray:
         grams = []
         for index in range(directions):
-            mean = hessian[:, index]
+            mean = matrix[:, index]
             rows = mean + np.sqrt(noise / dimension / size) * rng.standard_normal((count, dimension))
             grams.append(rows @ rows.T)
+        return np.stack(grams)
+
+    for step in steps:
+        grams = noise_grams(hessian)
         gradients = gradient * np.eye(dimension)[0] + rng.standard_normal((count, dimension)) / np.sqrt(size)
         stages.append(
             xr.Dataset(
@@ -42,7 +51,7 @@ def fabricated_run(
                     "residual": ("direction", np.full(directions, residual * abs(curvature))),
                     "start_curvature": ("start", np.array([curvature, curvature * 0.999])),
                     "smallest_curvature": smallest,
-                    "curvature_noise_gram": (("direction", "micro_batch", "other"), np.stack(grams)),
+                    "curvature_noise_gram": (("direction", "micro_batch", "other"), grams),
                     "gradient_gram": (("micro_batch", "other"), gradients @ gradients.T),
                     "gradient_curvature_gram": (("micro_batch", "other"), gradients @ hessian @ gradients.T),
                 },
@@ -82,4 +91,24 @@ def fabricated_run(
     parts = {"/": xr.Dataset(attrs=root)}
     if stages:
         parts["/stages"] = xr.concat(stages, dim="stage")
+    tried = []
+    for rate, top, loss in candidates:
+        there = np.diag(np.linspace(top, top / 8, dimension))
+        alive = np.isfinite(loss)
+        tried.append(
+            xr.Dataset(
+                {
+                    "loss": loss,
+                    "curvature": ("direction", np.diag(there)[:directions] if alive else np.full(directions, np.nan)),
+                    "residual": ("direction", np.full(directions, residual * top if alive else np.nan)),
+                    "start_curvature": ("start", np.array([top, np.nan])),
+                    "smallest_curvature": smallest,
+                    "curvature_noise_gram": (("direction", "micro_batch", "other"), noise_grams(there)),
+                    "training_loss": ("step", np.linspace(1.0, loss, 40)),
+                },
+                coords={"learning_rate": rate},
+            )
+        )
+    if tried:
+        parts["/candidates"] = xr.concat(tried, dim="candidate")
     return xr.DataTree.from_dict(parts)

@@ -1,0 +1,63 @@
+"""Rows on their way to the store: kept until a write is due, and kept on where it fails."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from probes.hooks.budget import Budget
+from probes.hooks.failures import FailureLog
+from probes.hooks.store import RecordingStore
+from probes.hooks.training_log import TrainingLog
+
+__all__ = ["Journal"]
+
+#: Part of training time that writing may take, and seconds between two writes at least. Both well below the budget of a
+#: recorder (3 %); a killed run loses what was recorded since the last write.
+WRITE_PART, WRITE_EVERY = 0.001, 1.0
+
+
+class Journal:
+    """Pending rows of both axes of a recording.
+
+    Parameters
+    ----------
+    store : RecordingStore
+        Where they go.
+    budget : Budget
+        Pays for it.
+    failures : FailureLog
+        Told when the store cannot be written.
+
+    Attributes
+    ----------
+    log : TrainingLog
+        Rows of every training step.
+    rows : list of dict
+        Measurements.
+    """
+
+    def __init__(self, store: RecordingStore, budget: Budget, failures: FailureLog) -> None:
+        self.store, self._budget, self._failures = store, budget, failures
+        self.log = TrainingLog(wants_l1=False)
+        self.rows: list[dict[str, float]] = []
+        self._next = budget.clock() + WRITE_EVERY
+
+    def is_due(self, now: float) -> bool:
+        """Whether something waits and enough time has passed since the last write."""
+        return now >= self._next and bool(self.rows or len(self.log))
+
+    def write(self, step: int, attrs: Mapping[str, Any]) -> None:
+        """Append what waits, and update attributes of the store; a failure is noted, and the rows wait on."""
+        with self._budget.spending("writing"):
+            self._failures.guard("store", step, lambda: self._write(attrs))
+        self._next = self._budget.clock() + max(WRITE_EVERY, self._budget.expected("writing") / WRITE_PART)
+
+    def _write(self, attrs: Mapping[str, Any]) -> None:
+        self.store.append("step", self.rows)
+        self.rows = []
+        log = self.log.take()
+        try:
+            self.store.append("training_step", log)
+        except BaseException:
+            self.log.put_back(log)
+            raise
+        self.store.update(attrs)

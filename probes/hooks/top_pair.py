@@ -1,0 +1,135 @@
+"""The largest eigenvalue from a few products, warm-started from the eigenvector of an earlier state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectra.errors import ArgumentError, NonFiniteError
+
+__all__ = ["TopPair", "top_pair"]
+
+#: Vectors of the basis at most; then it is cut back to the Ritz vector and the next direction (Wu and Simon 2000). A
+#: warm start needs two to four, and memory for no more is what the recorder promises.
+MAX_BASIS = 4
+
+#: Norm of the random part of a warm start, relative to the old eigenvector: without it a new largest eigenvalue could
+#: stay unseen. ``spectra.eigenpairs`` takes the same, measured by ``scripts/benchmarks/eigenpairs_products.py``.
+RANDOM_PART = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class TopPair:
+    """A Ritz pair at the upper end.
+
+    Attributes
+    ----------
+    value : float
+        The largest Ritz value: a lower bound of the largest eigenvalue.
+    residual : float
+        ``||A y - value y||``: some eigenvalue lies within it of the value.
+    vector : torch.Tensor, shape (n,)
+        y, of norm 1.
+    num_products : int
+        What it cost.
+    """
+
+    value: float
+    residual: float
+    vector: Tensor
+    num_products: int
+
+
+def top_pair(
+    multiply: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    tolerance: float = 0.1,
+    max_products: int = 20,
+    generator: torch.Generator | None = None,
+) -> TopPair:
+    r"""Return the largest Ritz value of a symmetric operator, with residual and vector.
+
+    Lanczos with full orthogonalization on at most four vectors, restarted with the Ritz vector and the next direction.
+    At least two products are taken, so that directions beside the start are seen; then it ends as soon as the residual
+    is at most ``tolerance`` times the modulus of the value.
+
+    Parameters
+    ----------
+    multiply : callable
+        ``v (n,) -> A v (n,)``.
+    start : torch.Tensor, shape (n,)
+        The eigenvector of an earlier, similar operator, or anything that is not zero.
+    tolerance : float
+        Relative to the value.
+    max_products : int
+        At most; 2 at least, or 1 where n is 1.
+    generator : torch.Generator, optional
+        With it a random vector of relative norm 0.1 is added to the start.
+
+    Raises
+    ------
+    ArgumentError
+        The start is zero or not finite, or fewer than 2 products are allowed.
+    NonFiniteError
+        A product is not finite.
+
+    Notes
+    -----
+    Memory: seven vectors of n numbers. Source: Paige (1972); Wu and Simon (2000).
+
+    Examples
+    --------
+    >>> diagonal = torch.tensor([1.0, 2.0, 10.0], dtype=torch.float64)
+    >>> pair = top_pair(lambda v: diagonal * v, torch.ones(3, dtype=torch.float64), tolerance=1e-9)
+    >>> round(pair.value, 9), pair.num_products
+    (10.0, 3)
+    """
+    if max_products < 2:
+        raise ArgumentError(f"at least 2 products are needed; got max_products={max_products}")
+    first = _unit(start.detach())
+    if generator is not None:
+        drawn = torch.randn(first.shape, generator=generator, dtype=torch.float32).to(first)
+        first = _unit(first + RANDOM_PART * _unit(drawn))
+    n = first.shape[0]
+    least = min(2, n)
+    basis = torch.zeros(min(MAX_BASIS, n), n, dtype=first.dtype, device=first.device)
+    basis[0], rows, done = first, 1, 0
+    projected = np.zeros((basis.shape[0], basis.shape[0]))
+    while True:
+        image = multiply(basis[rows - 1])
+        done += 1
+        held = basis[:rows]
+        coefficients = held @ image
+        image = image - held.T @ coefficients
+        correction = held @ image
+        image -= held.T @ correction
+        column = (coefficients + correction).double().cpu().numpy()
+        coupling = float(torch.linalg.vector_norm(image))
+        if not (np.all(np.isfinite(column)) and np.isfinite(coupling)):
+            raise NonFiniteError(f"product {done} of the search for the largest eigenvalue is not finite")
+        projected[:rows, rows - 1] = projected[rows - 1, :rows] = column
+        values, vectors = np.linalg.eigh(projected[:rows, :rows])
+        value, weights = float(values[-1]), vectors[:, -1]
+        residual = coupling * abs(float(weights[-1]))
+        norm = float(np.max(np.abs(values)))
+        exhausted = coupling <= 64 * torch.finfo(first.dtype).eps * norm or rows == n
+        settled = done >= least and residual <= tolerance * abs(value)
+        if exhausted or settled or done >= max_products:
+            vector = held.T @ torch.as_tensor(weights).to(held)
+            return TopPair(value, residual, _unit(vector), done)
+        if rows == basis.shape[0]:
+            basis[0] = _unit(held.T @ torch.as_tensor(weights).to(held))
+            projected[:] = 0.0
+            projected[0, 0], rows = value, 1
+        basis[rows] = image / coupling
+        rows += 1
+
+
+def _unit(vector: Tensor) -> Tensor:
+    norm = float(torch.linalg.vector_norm(vector))
+    if not norm > 0 or not np.isfinite(norm):
+        raise ArgumentError(f"a start vector must have a positive finite norm; got {norm}")
+    return vector / norm

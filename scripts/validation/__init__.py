@@ -1,0 +1,1 @@
+"""Parts of ``scripts/validate_recommendations.py``: cells, sweeps, suggestions, tables."""

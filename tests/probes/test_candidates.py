@@ -1,0 +1,179 @@
+"""Candidate rates on tasks where their limit is known."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from probes import MeasurementPlan, measure_run, recommend
+from probes.state_meter import StateMeter
+from probes.trainer import Trainer
+from spectra.recommend import OptimizerSpec, Verdict, advise, read_run
+from tests.probes import small_tasks
+
+PLAN = MeasurementPlan(probe_steps=(0, 10), candidate_steps=20)
+
+
+def test_on_least_squares_every_candidate_has_the_limit_of_the_quadratic():
+    """The curvature does not depend on the rate, so that every limit equals that of the first stage."""
+    run = read_run(measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=8, plan=PLAN))
+    assert len(run.candidates) >= 2
+    for candidate in run.candidates:
+        assert candidate.stage.curvature[0] == pytest.approx(run.stages[0].curvature[0], rel=1e-3)
+        assert candidate.stage.curvature_noise[0].value == pytest.approx(
+            run.stages[0].curvature_noise[0].value, rel=0.02
+        )
+        assert len(candidate.training_losses) == 20
+        assert candidate.stage.gradient is None
+
+
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"])
+def test_the_recommended_rate_trains(kind):
+    """A training at the recommended rate lowers the loss more than one at a 16th of it, and does not diverge."""
+    from probes.training import TrainingRun
+
+    task = small_tasks.classifier()
+    advice = recommend(task, optimizer=kind, batch_size=32, plan=PLAN)
+    rate = advice.learning_rate.value
+    assert advice.learning_rate.verdict is not Verdict.WITHHELD
+    final = {}
+    for factor in (1.0, 1 / 16):
+        model = copy.deepcopy(task.model)
+        run = TrainingRun(
+            task,
+            model,
+            list(model.parameters()),
+            task.samples(),
+            optimizer=OptimizerSpec(kind=kind),
+            batch_size=32,
+            learning_rate=factor * rate,
+            rng=np.random.default_rng(5),
+        )
+        assert run.advance(60)
+        final[factor] = np.mean(run.losses[-10:])
+    assert final[1.0] < final[1 / 16] < run.losses[0] * 1.05
+
+
+def test_candidates_are_recorded_with_those_that_diverged():
+    plan = MeasurementPlan(probe_steps=(0,), probe_learning_rate=1e3, candidate_steps=20)
+    tree = measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=8, plan=plan)
+    run = read_run(tree)
+    diverged = [candidate for candidate in run.candidates if candidate.stage is None]
+    assert diverged
+    assert all(len(candidate.training_losses) < 20 or candidate.learning_rate > 1 for candidate in diverged)
+    rates = [candidate.learning_rate for candidate in run.candidates]
+    assert rates == sorted(rates)
+    assert advise(run).learning_rate.value == pytest.approx(
+        advise(
+            read_run(measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=8, plan=PLAN))
+        ).learning_rate.value,
+        rel=0.5,
+    )
+
+
+def test_the_model_and_the_optimizer_of_the_user_are_left_alone():
+    task = small_tasks.classifier()
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    loss = task.loss(task.model(task.data[0][0]), task.data[0][1])
+    loss.backward()
+    optimizer.step()
+    before = copy.deepcopy((task.model.state_dict(), optimizer.state_dict()))
+    gradients = [parameter.grad.clone() for parameter in task.model.parameters()]
+    advice = recommend(task, optimizer=optimizer, batch_size=32, plan=PLAN)
+    assert advice.run.is_trained
+    after = (task.model.state_dict(), optimizer.state_dict())
+    assert all(torch.equal(after[0][name], value) for name, value in before[0].items())
+    for index, state in before[1]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(torch.as_tensor(after[1]["state"][index][key]), torch.as_tensor(value))
+    assert after[1]["param_groups"] == before[1]["param_groups"]
+    assert all(
+        torch.equal(parameter.grad, gradient)
+        for parameter, gradient in zip(task.model.parameters(), gradients, strict=True)
+    )
+
+
+def test_groups_with_ratios_are_measured_in_their_own_space():
+    """A group that learns r times as fast has r times the curvature in the space of the optimizer."""
+    task = small_tasks.least_squares()
+    parameters = list(task.model.parameters())
+    live = torch.optim.SGD([{"params": parameters, "lr": 0.01}])
+    single = read_run(measure_run(task, optimizer=live, batch_size=32, plan=MeasurementPlan(probe_steps=(0,))))
+    task = small_tasks.classifier()
+    first, *others = list(task.model.parameters())
+    live = torch.optim.SGD([{"params": [first], "lr": 0.01}, {"params": others, "lr": 0.04}])
+    trainer = Trainer.of(task, live)
+    assert trainer.relative_rates.unique().tolist() == pytest.approx([1.0, 4.0])
+    meter = StateMeter(
+        task,
+        task.samples(),
+        optimizer=trainer.spec,
+        batch_size=32,
+        plan=MeasurementPlan(),
+        seed=0,
+        progress=lambda *_: None,
+        parameters=trainer.names,
+        relative_rates=trainer.relative_rates,
+    )
+    stage, scaling, _ = meter.measure("test", tolerance=1e-6)
+    hessian = meter.hessian(meter.reference)
+    dense = torch.stack([hessian @ column for column in torch.eye(hessian.like.numel(), dtype=torch.float64)])
+    root = trainer.relative_rates.sqrt()
+    exact = torch.linalg.eigvalsh((root[:, None] * dense * root).double())[-1]
+    assert float(stage["curvature"][0]) == pytest.approx(float(exact), rel=1e-4)
+    assert torch.equal(scaling, root)
+    assert "ratios" in " ".join(trainer.remarks)
+    assert single.optimizer.kind == "sgd"
+
+
+def test_clipping_is_carried_out_and_reported():
+    run = read_run(measure_run(small_tasks.classifier(), optimizer="sgd", batch_size=32, clip_norm=1e-3, plan=PLAN))
+    assert "were clipped to norm 0.001" in run.attributes["remarks"]
+    run = read_run(measure_run(small_tasks.classifier(), optimizer="sgd", batch_size=32, clip_norm=1e6, plan=PLAN))
+    assert "never reached" in run.attributes["remarks"]
+
+
+def test_an_optimizer_without_a_theory_is_measured_but_takes_no_steps():
+    run = read_run(measure_run(small_tasks.classifier(), optimizer="lion", batch_size=32, plan=PLAN))
+    assert run.optimizer is None
+    assert not run.candidates
+    assert run.attributes["requested_optimizer"] == "lion"
+    assert run.attributes["why_unsupported"]
+    assert advise(run).verdict is Verdict.WITHHELD
+
+
+def test_batch_normalization_is_measured_as_it_trains():
+    """The curvature is that of the mean loss of batches that are normalized each by itself; buffers stay."""
+    task = small_tasks.with_batchnorm()
+    buffers = {name: value.clone() for name, value in task.model.named_buffers()}
+    plan = MeasurementPlan(probe_steps=(0,), candidate_steps=0, reference_size=64)
+    meter = StateMeter(
+        task,
+        task.samples(),
+        optimizer=OptimizerSpec(kind="sgd"),
+        batch_size=16,
+        plan=plan,
+        seed=0,
+        progress=lambda *_: None,
+    )
+    assert [len(batch.target) for batch in meter.reference] == [16] * 4
+    stage, _, _ = meter.measure("test", tolerance=1e-6)
+    model = copy.deepcopy(task.model).train()
+    names = [name for name, _ in model.named_parameters()]
+    parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    def loss(flat):
+        pieces = flat.split([p.numel() for p in model.parameters()])
+        weights = {n: q.view(p.shape) for n, q, p in zip(names, pieces, model.parameters(), strict=True)}
+        total = 0.0
+        for batch in meter.reference:
+            output = torch.func.functional_call(model, weights, (batch.inputs,))
+            total = total + task.loss(output, batch.target)
+        return total / len(meter.reference)
+
+    exact = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, parameters).double())[-1]
+    assert float(stage["curvature"][0]) == pytest.approx(float(exact), rel=1e-3)
+    assert float(stage["loss"]) == pytest.approx(float(loss(parameters)), rel=1e-5)
+    measure_run(task, optimizer="sgd", batch_size=16, plan=plan)
+    assert all(torch.equal(value, buffers[name]) for name, value in task.model.named_buffers())

@@ -51,7 +51,7 @@ format: $(DEV)  ## rewrite the files the way lint wants them
 docs: $(DOCS)  ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-validate: $(DEV)  ## train at the recommended rates and compare with a sweep (about ten minutes)
+validate: $(DEV)  ## train at the recommended rates and compare with a sweep (some minutes)
 	$(BIN)/python scripts/validate_recommendations.py --quick
 
 bench: $(DEV)  ## run every benchmark of scripts/benchmarks

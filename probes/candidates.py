@@ -8,11 +8,12 @@ import xarray as xr
 
 from probes.state_meter import StateMeter
 from probes.training import TrainingRun
+from spectra.recommend.confirmation import Confirmation, next_confirmation
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.run import read_stage
 from spectra.recommend.self_consistent import Candidate, consistency_rule, next_candidate
 
-__all__ = ["try_candidates"]
+__all__ = ["confirm_rate", "try_candidates"]
 
 #: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual.
 TOLERANCE = 2e-2
@@ -52,48 +53,93 @@ def try_candidates(
         In the order in which they were tried.
     """
     assert meter.optimizer is not None
-    state = copy.deepcopy(meter.model.state_dict())
     rule = consistency_rule(meter.optimizer)
     tried: list[Candidate] = []
     pairs: xr.Dataset | None = None
-    try:
-        while (rate := next_candidate(tried, first=first, initial_loss=initial_loss, rule=rule)) is not None:
-            label = f"learning rate {rate:.3g}"
-            meter.model.load_state_dict(state)
-            training = train(rate)
-            meter.progress(f"{label}: {num_steps} real steps", 0, num_steps)
-            alive = training.advance(num_steps)
-            meter.cost.gradients(len(training.losses), meter.batch_size)
-            losses = np.full(num_steps, np.nan)
-            losses[: len(training.losses)] = training.losses
-            stage: xr.Dataset | None = None
-            if alive and np.isfinite(meter.loss()):
-                stage, _, pairs = meter.measure(
-                    label,
-                    second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
-                    start=pairs,
-                    tolerance=TOLERANCE,
-                    num_directions=NUM_DIRECTIONS,
-                    with_gradients=False,
-                )
-            candidate = _judged(rate, stage, meter)
-            tried.append(candidate)
-            keep(_dataset(rate, stage, losses, meter))
-    finally:
-        meter.model.load_state_dict(state)
+    while (rate := next_candidate(tried, first=first, initial_loss=initial_loss, rule=rule)) is not None:
+        dataset, pairs = _followed(meter, train, rate, num_steps=num_steps, start=pairs)
+        limit, loss = _limit_and_loss(dataset, meter)
+        tried.append(Candidate(learning_rate=rate, limit=limit, loss=loss))
+        keep(dataset)
     return tried
 
 
-def _judged(rate: float, stage: xr.Dataset | None, meter: StateMeter) -> Candidate:
-    """Return what the rule needs to know of a candidate."""
-    if stage is None:
-        return Candidate(learning_rate=rate, limit=float("nan"), loss=float("inf"))
-    read = read_stage(stage, 0, meter.micro.size)
+def confirm_rate(
+    meter: StateMeter,
+    train: Callable[[float], TrainingRun],
+    *,
+    num_steps: int,
+    value: float,
+    initial_loss: float,
+    keep: Callable[[xr.Dataset], object],
+) -> list[Confirmation]:
+    """Follow the rate that was found for more steps, and halve it until it holds; see the module of the rule.
+
+    Parameters are those of :func:`try_candidates`; ``num_steps`` is even, and ``value`` is the rate to begin with.
+    """
+    tried: list[Confirmation] = []
+    pairs: xr.Dataset | None = None
+    while (rate := next_confirmation(tried, value=value, initial_loss=initial_loss)) is not None:
+        dataset, pairs = _followed(meter, train, rate, num_steps=num_steps, start=pairs, midway=num_steps // 2)
+        limit, loss = _limit_and_loss(dataset, meter)
+        midway = float(dataset["midway_loss"])
+        tried.append(Confirmation(learning_rate=rate, limit=limit, loss=loss, midway_loss=midway))
+        keep(dataset)
+    return tried
+
+
+def _followed(
+    meter: StateMeter,
+    train: Callable[[float], TrainingRun],
+    rate: float,
+    *,
+    num_steps: int,
+    start: xr.Dataset | None,
+    midway: int | None = None,
+) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Train at a rate from the given state, measure, and set the model back; return also the eigenpairs found."""
+    assert meter.optimizer is not None
+    label = f"learning rate {rate:.3g}"
+    state = copy.deepcopy(meter.model.state_dict())
+    losses, midway_loss = np.full(num_steps, np.nan), np.inf
+    stage: xr.Dataset | None = None
+    try:
+        training = train(rate)
+        meter.progress(f"{label}: {num_steps} real steps", 0, num_steps)
+        alive = True
+        if midway is not None and (alive := training.advance(midway)):
+            midway_loss = meter.loss()
+        alive = alive and training.advance(num_steps - len(training.losses))
+        meter.cost.gradients(len(training.losses), meter.batch_size)
+        losses[: len(training.losses)] = training.losses
+        if alive and np.isfinite(meter.loss()):
+            stage, _, start = meter.measure(
+                label,
+                second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
+                start=start,
+                tolerance=TOLERANCE,
+                num_directions=NUM_DIRECTIONS,
+                with_gradients=False,
+            )
+    finally:
+        meter.model.load_state_dict(state)
+    dataset = _dataset(rate, stage, losses, meter)
+    return (dataset if midway is None else dataset.assign(midway_loss=midway_loss)), start
+
+
+def _limit_and_loss(dataset: xr.Dataset, meter: StateMeter) -> tuple[float, float]:
+    """Return the stable limit and the loss where the steps led; NaN and inf where they diverged."""
+    loss = float(dataset["loss"])
+    if not np.isfinite(loss):
+        return float("nan"), float("inf")
     assert meter.optimizer is not None
     limit = measured_limit(
-        read, optimizer=meter.optimizer, batch_size=meter.batch_size, num_samples=meter.samples.num_samples
+        read_stage(dataset, 0, meter.micro.size),
+        optimizer=meter.optimizer,
+        batch_size=meter.batch_size,
+        num_samples=meter.samples.num_samples,
     )
-    return Candidate(learning_rate=rate, limit=limit.value, loss=read.loss)
+    return limit.value, loss
 
 
 def _dataset(rate: float, stage: xr.Dataset | None, losses: np.ndarray, meter: StateMeter) -> xr.Dataset:

@@ -21,7 +21,7 @@ import torch
 import xarray as xr
 
 from probes.batches import Samples
-from probes.candidates import try_candidates
+from probes.candidates import confirm_rate, try_candidates
 from probes.model_loss import read_any_loss
 from probes.operators import GaussNewtonOperator
 from probes.plan import MeasurementPlan
@@ -36,6 +36,7 @@ from spectra.errors import ArgumentError, NonFiniteError, TaskError
 from spectra.provenance import provenance
 from spectra.recommend import OptimizerSpec
 from spectra.recommend.run import RUN_SCHEMA, RUN_SCHEMA_VERSION
+from spectra.recommend.self_consistent import consistency_rule, self_consistent_rate
 
 __all__ = ["MeasurementInterrupted", "measure_run"]
 
@@ -233,14 +234,25 @@ class _Session:
             assert self.optimizer is not None
             meter.model.load_state_dict(initial)
             rate = rate or self.first_rate(dataset)
-            try_candidates(
+            steps = self.plan.candidate_steps
+            tried = try_candidates(
                 meter,
                 self.training_run,
-                num_steps=self.plan.candidate_steps,
+                num_steps=steps,
                 first=rate * FIRST_CANDIDATE[self.optimizer.kind],
                 initial_loss=loss,
-                keep=lambda candidate: self.keep_candidate(candidate, on_stage),
+                keep=lambda candidate: self.keep_candidate(candidate, self.record.candidates, on_stage),
             )
+            found = self_consistent_rate(tried, initial_loss=loss, rule=consistency_rule(self.optimizer))
+            if found.value is not None:
+                confirm_rate(
+                    meter,
+                    self.training_run,
+                    num_steps=2 * steps,
+                    value=found.value,
+                    initial_loss=loss,
+                    keep=lambda candidate: self.keep_candidate(candidate, self.record.confirmations, on_stage),
+                )
             self.record.candidates_complete = True
             self.record.remarks += self.trainer.clipping_remarks()
             on_stage(self.record.to_tree())
@@ -284,9 +296,11 @@ class _Session:
         self.record.stages.append(dataset.assign_coords(stage=step, micro_batch=count, other=count))
         on_stage(self.record.to_tree())
 
-    def keep_candidate(self, dataset: xr.Dataset, on_stage: Callable[[xr.DataTree], object]) -> None:
-        """Record a candidate."""
-        self.record.candidates.append(dataset)
+    def keep_candidate(
+        self, dataset: xr.Dataset, among: list[xr.Dataset], on_stage: Callable[[xr.DataTree], object]
+    ) -> None:
+        """Record a rate that was tried."""
+        among.append(dataset)
         on_stage(self.record.to_tree())
 
     def first_rate(self, start: xr.Dataset) -> float:

@@ -23,6 +23,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     candidates: list[xr.Dataset] = field(default_factory=list)
+    confirmations: list[xr.Dataset] = field(default_factory=list)
     candidates_complete: bool = False
     started: float = field(default_factory=time.perf_counter)
 
@@ -42,9 +43,10 @@ class Record:
         parts = {"/": xr.Dataset(attrs=attrs)}
         if self.stages:
             parts["/stages"] = xr.concat(self.stages, dim="stage", join="exact", combine_attrs="drop")
-        if self.candidates:
-            ordered = sorted(self.candidates, key=lambda candidate: float(candidate["learning_rate"]))
-            parts["/candidates"] = xr.concat(ordered, dim="candidate", join="exact", combine_attrs="drop")
+        for name, tried in (("candidates", self.candidates), ("confirmations", self.confirmations)):
+            if tried:
+                ordered = sorted(tried, key=lambda candidate: float(candidate["learning_rate"]))
+                parts[f"/{name}"] = xr.concat(ordered, dim="candidate", join="exact", combine_attrs="drop")
         if self.losses:
             parts["/probe_steps"] = xr.Dataset(
                 {"loss": ("step", np.array(self.losses))}, coords={"step": np.arange(len(self.losses))}

@@ -19,6 +19,7 @@ __all__ = [
     "inner_with_rows",
     "is_array",
     "namespace",
+    "norms",
     "require_real",
     "to_host",
 ]
@@ -128,6 +129,23 @@ def inner(x: Array, y: Array) -> Array:
     if x.dtype == xp.float64:
         return xp.vecdot(x, y)
     return xp.sum(x * y, axis=-1, dtype=xp.float64)
+
+
+def norms(x: Array, *, axis: int = -1) -> Array:
+    """Return Euclidean norms along an axis, in the dtype of ``x``; squares are summed in float64.
+
+    PyTorch's float32 norm of an eigenvector with 3.5 million entries, most of them small, was seen to err by 4e-4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norms(np.array([[3.0, 4.0], [0.0, 2.0]])).tolist()
+    [5.0, 2.0]
+    """
+    xp = namespace(x)
+    if x.dtype == xp.float64:
+        return xp.linalg.vector_norm(x, axis=axis)
+    return xp.astype(xp.sqrt(xp.sum(x * x, axis=axis, dtype=xp.float64)), x.dtype)
 
 
 def inner_with_rows(rows: Array, x: Array) -> Array:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from spectra.arrays import dtype_name, eps, finite_number, to_host
+from spectra.arrays import dtype_name, eps, finite_number, norms, to_host
 from spectra.errors import ArgumentError, NonFiniteError
 from spectra.lanczos import BREAKDOWN, Iteration
 from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION
@@ -136,9 +136,8 @@ def kernel_polynomial(
     if damping not in _DAMPINGS:
         raise ArgumentError(f"damping must be one of {', '.join(_DAMPINGS)}; got {damping!r}")
     products = Products(operator)
-    xp = products.xp
     start = start_vectors(operator.like, num=num_probes, rng=seed, distribution=distribution)
-    start = start / xp.linalg.vector_norm(start, axis=0)
+    start = start / norms(start, axis=0)
     image = products.multiply(start)
     attrs: dict[str, Any] = _checks(products, start, image) if check_symmetry else {}
     found, cost = (given, 0) if given is not None else _interval(operator, seed)

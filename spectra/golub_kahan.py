@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, eps, inner, inner_with_rows, namespace, to_host
+from spectra.arrays import describe, eps, inner, inner_with_rows, namespace, norms, to_host
 from spectra.errors import (
     ArgumentError,
     BackendError,
@@ -87,7 +87,7 @@ class Bidiagonalization:
         self.operator = as_rectangular(A)
         xp = self._xp = namespace(start)
         rows = xp.matrix_transpose(start)
-        self._right = rows / xp.linalg.vector_norm(rows, axis=1)[:, None]
+        self._right = rows / norms(rows)[:, None]
         p = rows.shape[0]
         kind = {"dtype": start.dtype, "device": device(start)}
         self._left = xp.zeros((p, self.operator.shape[0]), **kind)

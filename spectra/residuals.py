@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.arrays import eps, inner, to_host
+from spectra.arrays import eps, inner, norms, to_host
 from spectra.errors import NonDeterministicError
 from spectra.thick_restart import RitzPairs, ThickRestart
 
@@ -46,10 +46,10 @@ def certify(search: ThickRestart, pairs: RitzPairs, index: list[int], *, keep_ve
     values, residuals, kept = [], [], []
     for first in range(0, len(index), _COLUMNS):
         y = search.basis.combine(pairs.coefficients[:, index[first : first + _COLUMNS]])
-        y = y / xp.linalg.vector_norm(y, axis=1)[:, None]
+        y = y / norms(y)[:, None]
         image = xp.matrix_transpose(products.multiply(xp.matrix_transpose(y)))
         theta = xp.astype(inner(y, image), y.dtype)
-        residuals.append(to_host(xp.linalg.vector_norm(image - theta[:, None] * y, axis=1)))
+        residuals.append(to_host(norms(image - theta[:, None] * y)))
         values.append(to_host(theta))
         if keep_vectors:
             kept.append(_oriented(to_host(y)))

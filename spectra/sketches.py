@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import dtype_name, eps, inner_with_rows, namespace, to_host
+from spectra.arrays import dtype_name, eps, inner_with_rows, namespace, norms, to_host
 from spectra.errors import NonDeterministicError
 from spectra.orthogonal import thin_factors
 from spectra.products import Products
@@ -95,7 +95,7 @@ def draw(products: Products, num: int, *, seed: int, first: int = 0, distributio
     """
     like = products.operator.like
     probes = start_vectors(like, num=num, rng=seed, first=first, distribution=distribution)
-    probes = probes / products.xp.linalg.vector_norm(probes, axis=0)
+    probes = probes / norms(probes, axis=0)
     drawn = Sketch(probes=probes, images=products.multiply(probes))
     drawn.require_symmetric(products)
     return drawn

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.arrays import eps
+from spectra.arrays import eps, norms
 from spectra.errors import ArgumentError
 from spectra.orthogonal import thin_factors
 from spectra.products import Products
@@ -109,7 +109,7 @@ def hutch_plus_plus(products: Products, *, num_sketch: int, num_residual: int, s
     probes = start_vectors(products.operator.like, num=num_residual, rng=seed, first=num_sketch)
     for _ in range(2):
         probes = probes - xp.matmul(found.basis, xp.matmul(xp.matrix_transpose(found.basis), probes))
-    probes = probes / xp.linalg.vector_norm(probes, axis=0)
+    probes = probes / norms(probes, axis=0)
     residual = (n - r) * column_dots(probes, products.multiply(probes))
     rounding = ROUNDING * eps(probes) * (_nuclear(found.core) + float(np.mean(np.abs(residual))))
     return TraceSamples(samples=np.trace(found.core) + residual, without=None, rounding=rounding)

@@ -18,7 +18,7 @@ from spectra.recommend.advice_rows import (
 from spectra.recommend.batch_schedule import next_batch_size
 from spectra.recommend.batch_size import critical_batch_size, noise_scale, saturation
 from spectra.recommend.deciding_state import DecidingState, deciding_state
-from spectra.recommend.learning_rate import learning_rate, linear_decay_factor, max_stable_learning_rate
+from spectra.recommend.learning_rate import learning_rate, max_stable_learning_rate
 from spectra.recommend.momentum import momentum_advice
 from spectra.recommend.next_command import next_command, widest_interval
 from spectra.recommend.recommendation import Check, Recommendation, Verdict, verdict_of
@@ -147,9 +147,8 @@ def advise(run: object, *, batch_size: int | None = None, schedule: str = "const
     if not measured.stages or not len(measured.stages[-1].curvature):
         return refused(measured, reported or (_nothing(measured),), batch_size=batch, schedule=schedule)
     rate = with_refusals(learning_rate(measured, batch_size=batch, schedule=schedule), reported)
-    constant = (
-        rate.value / (linear_decay_factor(measured.optimizer) if schedule == "linear" else 1.0) if rate.value else None
-    )
+    peak_factor = float(rate.evidence["peak_factor"] or 1.0)
+    constant = rate.value / (peak_factor if schedule == "linear" else 1.0) if rate.value else None
     stage = measured.stages[-1]
     rows = stage_rows(measured, batch)
     gradient = stage.gradient
@@ -170,7 +169,7 @@ def advise(run: object, *, batch_size: int | None = None, schedule: str = "const
         warmup=_warmup(rows, state, batch, constant),
         schedule=schedule,
         constant_learning_rate=constant,
-        linear_decay_peak=constant * linear_decay_factor(measured.optimizer) if constant else None,
+        linear_decay_peak=constant * peak_factor if constant else None,
         curve=curve_rows(measured, batch, rate, state),
         stages=rows,
         candidates=candidate_rows(measured) if batch == measured.batch_size else (),

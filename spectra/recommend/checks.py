@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spectra.recommend.confirmation import MAX_CONSISTENCY, Confirmation
+from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Verdict
 from spectra.recommend.run import RunMeasurements, Stage
 from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfConsistentRate
@@ -159,12 +161,11 @@ def _settled_check(run: RunMeasurements, *, batch_size: int) -> Check:
     values = []
     for stage in run.stages[-2:]:
         noise = np.array([max(statistic.value, 0.0) for statistic in stage.curvature_noise])
-        assert run.optimizer is not None
         limits = stable_limit(
             stage.curvature,
             noise,
             batch_size=batch_size,
-            optimizer=run.optimizer,
+            optimizer=run.optimizer or OptimizerSpec(kind="sgd"),
             num_samples=run.num_samples,
         )
         values.append(float(np.min(limits, initial=np.inf)))
@@ -208,6 +209,7 @@ def candidate_checks(
     run: RunMeasurements,
     candidates: Sequence[Candidate],
     found: SelfConsistentRate,
+    confirmations: Sequence[Confirmation],
     *,
     rule: ConsistencyRule,
     one_probe: float,
@@ -259,6 +261,8 @@ def candidate_checks(
                     source="Lanczos residual; jackknife over micro-batches",
                 )
             )
+    if found.value is not None:
+        checks.append(_confirmation_check(confirmations, run.stages[0].loss))
     within = [c.loss for c in candidates if found.value is not None and c.learning_rate <= found.value * 1.001]
     if within and run.stages[0].loss:
         decrease = 1 - min(within) / run.stages[0].loss
@@ -284,6 +288,23 @@ def candidate_checks(
             )
         )
     return tuple(checks + _note_checks(run))
+
+
+def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float) -> Check:
+    """Return the check that the rate found holds for twice the steps; a lower one that does leaves it TENTATIVE."""
+    seen = "; ".join(
+        f"{c.learning_rate:.3g}: loss {c.midway_loss:.3g} to {c.loss:.3g}, rate / limit {c.consistency:.2g}"
+        for c in confirmations
+    )
+    held = [not confirmation.broken(initial_loss) for confirmation in confirmations]
+    return Check(
+        claim="the rate holds for twice the steps",
+        observed=seen or "not followed",
+        required=f"the loss does not rise, rate / limit at most {MAX_CONSISTENCY:g}; else it is halved until it holds",
+        passed=bool(held) and held[0],
+        consequence=Verdict.TENTATIVE if not held or any(held) else Verdict.WITHHELD,
+        source="scripts/validate_recommendations.py, tuning tasks",
+    )
 
 
 def _note_checks(run: RunMeasurements) -> list[Check]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spectra.recommend.confirmation import confirmations_of, confirmed_rate
 from spectra.recommend.limit import Limit, measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.run import MeasuredCandidate, RunMeasurements, Stage
@@ -128,7 +129,7 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
     stages: tuple[Stage, ...] = (run.stages[-1],)
     weights: tuple[float, ...] = (1.0,)
     if run.candidates and batch_size == run.batch_size and run.optimizer is not None:
-        value = search_result(run, run.optimizer)[1].value
+        value = _rate(run, run.optimizer)
         around = [] if value is None else _around(run.candidates, value, optimizer, run)
         if value is not None and around:
             rate, stages = value, tuple(stage for _, stage in around)
@@ -137,6 +138,14 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
                 upper = math.log(value / low) / math.log(high / low)
                 weights = (1 - upper, upper)
     return DecidingState(rate=rate, stages=stages, weights=weights, optimizer=optimizer, num_samples=run.num_samples)
+
+
+def _rate(run: RunMeasurements, optimizer: OptimizerSpec) -> float | None:
+    """Return the rate that the search found, without margin, or the lower one that held for twice the steps."""
+    value = search_result(run, optimizer)[1].value
+    tried = confirmations_of(run, optimizer=optimizer)
+    held = confirmed_rate(tried, initial_loss=run.stages[0].loss)
+    return held if tried and held != tried[0].learning_rate and held is not None else value
 
 
 def _around(

@@ -11,6 +11,7 @@ that measures it.
 import numpy as np
 
 from spectra.recommend.checks import candidate_checks, learning_rate_checks, limit_checks
+from spectra.recommend.confirmation import confirmations_of, confirmed_rate
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.one_probe import OneProbe, one_probe_rate
 from spectra.recommend.optimizer import OptimizerSpec
@@ -32,12 +33,16 @@ _LIMITED = {
 SELF_CONSISTENT_SPREAD = 2.0
 
 
-def linear_decay_factor(optimizer: OptimizerSpec | None) -> float:
+def linear_decay_factor(optimizer: OptimizerSpec | None, *, limited_by: str = "") -> float:
     """Return the peak rate under linear decay to zero over the constant rate: 2 for plain SGD, 1.5 with momentum.
+
+    1 where the next larger candidate diverged (``limited_by="divergence"``): there is no room above.
 
     Chosen on the tuning half of the tasks of docs/validation.md: there the regret of plain SGD was lowest at 2, and
     with momentum the worst regret rose from 0.05 at 1.5 to 0.35 at 2.
     """
+    if limited_by == "divergence":
+        return 1.0
     return 1.5 if optimizer is not None and optimizer.beta else 2.0
 
 
@@ -110,9 +115,8 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
     """
     optimizer, batch = _setting(run, batch_size)
     probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
-    factor = linear_decay_factor(optimizer) if schedule == "linear" else 1.0
     if run.candidates and batch == run.batch_size:
-        return _self_consistent(run, optimizer, probe, factor=factor, schedule=schedule)
+        return _self_consistent(run, optimizer, probe, schedule=schedule)
     plain = measured_limit(
         run.stages[-1], optimizer=OptimizerSpec(kind="sgd"), batch_size=batch, num_samples=run.num_samples
     )
@@ -130,37 +134,46 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
         value=probe.value,
         low=probe.low,
         high=probe.high,
-        factor=factor,
+        peak_factor=linear_decay_factor(optimizer),
+        schedule=schedule,
         verdict=verdict,
         reason=reason,
         checks=checks,
-        evidence={"rule": f"one probe: {probe.rule}", "schedule": schedule, **_evidence(run, optimizer, probe, batch)},
+        evidence={"rule": f"one probe: {probe.rule}", **_evidence(run, optimizer, probe, batch)},
     )
 
 
 def _self_consistent(
-    run: RunMeasurements, optimizer: OptimizerSpec, probe: OneProbe, *, factor: float, schedule: str
+    run: RunMeasurements, optimizer: OptimizerSpec, probe: OneProbe, *, schedule: str
 ) -> Recommendation:
     """Return the self-consistent rate, with the one-probe rate as cross-check."""
     rule = consistency_rule(optimizer)
     candidates = candidates_of(run, optimizer=optimizer)
     found = self_consistent_rate(candidates, initial_loss=run.stages[0].loss, rule=rule)
-    checks = candidate_checks(run, candidates, found, rule=rule, one_probe=probe.value)
+    confirmations = confirmations_of(run, optimizer=optimizer)
+    checks = candidate_checks(run, candidates, found, confirmations, rule=rule, one_probe=probe.value)
     verdict, reason = verdict_of(checks)
     value = float("nan") if found.value is None else found.value
+    lowered = False
+    if confirmations and found.value is not None:
+        held = confirmed_rate(confirmations, initial_loss=run.stages[0].loss)
+        lowered = held != confirmations[0].learning_rate
+        value = float("nan") if held is None else held
     evidence: dict[str, float | str | None] = {
         "rule": f"self-consistent: of the rates within the stable limit that their own steps lead to, the one that "
         f"lowers the loss most; {_LIMITED[found.limited_by]}"
-        + (f"; times {rule.margin:g}" if rule.margin != 1 else ""),
+        + (f"; times {rule.margin:g}" if rule.margin != 1 else "")
+        + ("; halved until it held for twice the steps" if lowered else ""),
+        "found_before_confirmation": found.value,
         "limited_by": found.limited_by,
-        "schedule": schedule,
         **_evidence(run, optimizer, probe, run.batch_size),
     }
     return _recommendation(
         value=value,
         low=value / SELF_CONSISTENT_SPREAD,
         high=value * SELF_CONSISTENT_SPREAD,
-        factor=factor,
+        peak_factor=linear_decay_factor(optimizer, limited_by=found.limited_by),
+        schedule=schedule,
         verdict=verdict,
         reason=reason,
         checks=checks,
@@ -187,7 +200,8 @@ def _recommendation(
     value: float,
     low: float,
     high: float,
-    factor: float,
+    peak_factor: float,
+    schedule: str,
     verdict: Verdict,
     reason: str,
     checks: tuple,
@@ -195,6 +209,7 @@ def _recommendation(
 ) -> Recommendation:
     usable = bool(np.isfinite(value) and value > 0)
     shown = usable and verdict is not Verdict.WITHHELD
+    factor = peak_factor if schedule == "linear" else 1.0
     return Recommendation(
         quantity="learning_rate",
         value=value * factor if shown else None,
@@ -204,7 +219,12 @@ def _recommendation(
         verdict=verdict if usable else Verdict.WITHHELD,
         reason=reason,
         checks=checks,
-        evidence={**evidence, "unwithheld_value": value * factor if usable else None},
+        evidence={
+            **evidence,
+            "schedule": schedule,
+            "peak_factor": peak_factor,
+            "unwithheld_value": value * factor if usable else None,
+        },
     )
 
 

@@ -19,7 +19,9 @@ variable                     dims                                  meaning
 all in the space of the preconditioner for Adam and AdamW, with the coordinate ``stage`` = number of real optimizer
 steps taken. The child ``candidates`` holds the states that real steps at several learning rates lead to from the
 initial one: the variables of a stage without the gradient Gram matrices along ``candidate``, with the coordinate
-``learning_rate``, and ``training_loss (candidate, step)``; NaN where a candidate diverged. The child ``spectrum`` is a
+``learning_rate``, and ``training_loss (candidate, step)``; NaN where a candidate diverged. The child
+``confirmations`` holds the same for rates that were followed for twice as many steps, with ``midway_loss``, the loss on
+the reference set after half of them. The child ``spectrum`` is a
 spectral measure at the last stage, and ``probe_steps`` the training losses on the way. Schema version 1 had no
 candidates.
 """
@@ -97,11 +99,14 @@ class MeasuredCandidate:
         Losses of the training batches; shorter where it diverged.
     stage : Stage or None
         The state reached; ``None`` where the steps diverged.
+    midway_loss : float or None
+        Mean loss on the reference set after half of the steps, where that was looked at.
     """
 
     learning_rate: float
     training_losses: FloatArray
     stage: Stage | None
+    midway_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,8 @@ class RunMeasurements:
         The task said that the model had been trained before.
     candidates : tuple of MeasuredCandidate
         Learning rates that were tried for some steps from the initial state, ascending.
+    confirmations : tuple of MeasuredCandidate
+        Rates that were followed for twice as many steps, ascending.
     notes : tuple of str
         Remarks of the measurement that the reader must see.
     attributes : dict
@@ -137,6 +144,7 @@ class RunMeasurements:
     num_planned_stages: int
     is_trained: bool
     candidates: tuple[MeasuredCandidate, ...] = ()
+    confirmations: tuple[MeasuredCandidate, ...] = ()
     notes: tuple[str, ...] = ()
     attributes: dict = field(default_factory=dict)
 
@@ -172,7 +180,10 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
         )
     try:
         stages = _read_stages(run["stages"].to_dataset(), attrs) if "stages" in run.children else ()
-        candidates = _read_candidates(run["candidates"].to_dataset(), attrs) if "candidates" in run.children else ()
+        candidates, confirmations = (
+            _read_candidates(run[name].to_dataset(), attrs) if name in run.children else ()
+            for name in ("candidates", "confirmations")
+        )
         optimizer = attrs["optimizer"]
         return RunMeasurements(
             optimizer=OptimizerSpec.from_json(optimizer) if optimizer else None,
@@ -182,6 +193,7 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
             num_planned_stages=int(attrs["num_planned_stages"]),
             is_trained=bool(attrs["is_trained"]),
             candidates=candidates,
+            confirmations=confirmations,
             notes=tuple(note for note in str(attrs.get("notes", "")).split("\n") if note),
             attributes=attrs,
         )
@@ -206,6 +218,7 @@ def _read_candidates(data: "xr.Dataset", attrs: dict) -> tuple[MeasuredCandidate
                 learning_rate=float(at["learning_rate"]),
                 training_losses=losses[:steps],
                 stage=read_stage(at, steps, size) if np.isfinite(float(at["loss"])) else None,
+                midway_loss=float(at["midway_loss"]) if "midway_loss" in at else None,
             )
         )
     return tuple(found)

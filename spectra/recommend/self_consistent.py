@@ -88,11 +88,15 @@ class ConsistencyRule:
         The search ends when so many candidates above the best one have ended with a larger loss.
     margin : float
         Factor on the rate that is found.
+    divergence_margin : float
+        Factor at most where the next larger candidate diverged: the search then knows no more of the edge than that it
+        lies within a factor of two.
     """
 
     threshold: float = 1.0
     num_worse: int = 2
     margin: float = 1.0
+    divergence_margin: float = 0.7
 
 
 def consistency_rule(optimizer: OptimizerSpec) -> ConsistencyRule:
@@ -166,7 +170,8 @@ def self_consistent_rate(
             crossing = _crossing(ordered[mark - 1], ordered[mark], rule.threshold)
     if crossing <= rates[best]:
         limited_by = "divergence" if ordered[mark].diverged else "stability"
-        value = rule.margin * crossing
+        margin = min(rule.margin, rule.divergence_margin) if ordered[mark].diverged else rule.margin
+        value = margin * crossing
         return SelfConsistentRate(value=value, limited_by=limited_by, low=rates[mark - 1], high=rates[mark])
     return SelfConsistentRate(
         value=rule.margin * rates[best],

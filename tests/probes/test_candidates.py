@@ -55,6 +55,20 @@ def test_the_recommended_rate_trains(kind):
     assert final[1.0] < final[1 / 16] < run.losses[0] * 1.05
 
 
+def test_the_rate_is_followed_for_twice_the_steps():
+    tree = measure_run(small_tasks.classifier(), optimizer="momentum", batch_size=32, plan=PLAN)
+    run = read_run(tree)
+    assert run.confirmations
+    first = run.confirmations[-1]
+    assert len(first.training_losses) == 40
+    same = next((c for c in run.candidates if c.learning_rate == first.learning_rate), None)
+    if same is not None:
+        np.testing.assert_array_equal(first.training_losses[:20], same.training_losses)
+    advice = advise(run)
+    assert advice.learning_rate.value == pytest.approx(run.confirmations[0].learning_rate)
+    assert first.midway_loss < run.stages[0].loss
+
+
 def test_candidates_are_recorded_with_those_that_diverged():
     plan = MeasurementPlan(probe_steps=(0,), probe_learning_rate=1e3, candidate_steps=20)
     tree = measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=8, plan=plan)

@@ -12,7 +12,7 @@ from spectra.errors import (
     ShapeError,
 )
 from spectra.testing import matrix_with_spectrum, spectrum
-from tests.cases import N, matrix
+from tests.cases import N, matrix, optional
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
@@ -394,3 +394,16 @@ def test_outermost_ritz_values_of_the_search_are_within_the_spectrum():
         assert values[0] - 1e-12 <= attrs["smallest_ritz_value"] < 0.7 * values[0]
         assert attrs["largest_ritz_value"] == pytest.approx(values[-1], rel=1e-9)
         assert attrs["operator_norm"] == max(-attrs["smallest_ritz_value"], attrs["largest_ritz_value"])
+
+
+def test_long_float32_eigenvectors_are_normalized_exactly_enough_to_be_certified():
+    """A few large entries among millions of small ones: PyTorch's own float32 norm errs by 4e-4 there."""
+    torch = optional("torch")
+    n = 3_500_000
+    rng = np.random.default_rng(0)
+    vector = torch.as_tensor(rng.standard_normal(n) * np.linspace(1, 0.02, n) ** 3, dtype=torch.float32)
+    vector /= vector.double().norm().float()
+    operator = Operator(lambda block: vector[:, None] * (vector.double() @ block.double()).float(), like=vector)
+    found = eigenpairs(operator, num=1, tolerance=1e-3, max_steps=6, rng=0)
+    assert found["eigenvalue"].values[0] == pytest.approx(1.0, abs=2e-6)
+    assert found["residual"].values[0] < 1e-5

@@ -21,11 +21,13 @@ def fabricated_run(
     seed: int = 0,
     planned: int | None = None,
     candidates: tuple[tuple[float, float, float], ...] = (),
+    confirmations: tuple[tuple[float, float, float, float], ...] = (),
     **attrs: object,
 ) -> xr.DataTree:
     """Return a run of ``len(steps)`` stages with top curvature ``curvature`` and noise of order ``noise``.
 
-    Each candidate is a learning rate, the top curvature where its steps lead, and the loss there (NaN: diverged).
+    Each candidate is a learning rate, the top curvature where its steps lead, and the loss there (NaN: diverged). A
+    confirmation has the loss midway before the last loss.
     """
     rng = np.random.default_rng(seed)
     count, size, dimension, directions = 24, 16, 8, 3
@@ -91,24 +93,28 @@ def fabricated_run(
     parts = {"/": xr.Dataset(attrs=root)}
     if stages:
         parts["/stages"] = xr.concat(stages, dim="stage")
-    tried = []
-    for rate, top, loss in candidates:
+
+    def followed(rate: float, top: float, loss: float) -> xr.Dataset:
         there = np.diag(np.linspace(top, top / 8, dimension))
         alive = np.isfinite(loss)
-        tried.append(
-            xr.Dataset(
-                {
-                    "loss": loss,
-                    "curvature": ("direction", np.diag(there)[:directions] if alive else np.full(directions, np.nan)),
-                    "residual": ("direction", np.full(directions, residual * top if alive else np.nan)),
-                    "start_curvature": ("start", np.array([top, np.nan])),
-                    "smallest_curvature": smallest,
-                    "curvature_noise_gram": (("direction", "micro_batch", "other"), noise_grams(there)),
-                    "training_loss": ("step", np.linspace(1.0, loss, 40)),
-                },
-                coords={"learning_rate": rate},
-            )
+        return xr.Dataset(
+            {
+                "loss": loss,
+                "curvature": ("direction", np.diag(there)[:directions] if alive else np.full(directions, np.nan)),
+                "residual": ("direction", np.full(directions, residual * top if alive else np.nan)),
+                "start_curvature": ("start", np.array([top, np.nan])),
+                "smallest_curvature": smallest,
+                "curvature_noise_gram": (("direction", "micro_batch", "other"), noise_grams(there)),
+                "training_loss": ("step", np.linspace(1.0, loss, 40)),
+            },
+            coords={"learning_rate": rate},
         )
-    if tried:
-        parts["/candidates"] = xr.concat(tried, dim="candidate")
+
+    if candidates:
+        parts["/candidates"] = xr.concat([followed(*candidate) for candidate in candidates], dim="candidate")
+    if confirmations:
+        parts["/confirmations"] = xr.concat(
+            [followed(rate, top, loss).assign(midway_loss=midway) for rate, top, midway, loss in confirmations],
+            dim="candidate",
+        )
     return xr.DataTree.from_dict(parts)

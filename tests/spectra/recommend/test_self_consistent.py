@@ -52,7 +52,9 @@ def test_a_rate_that_diverges_is_past_the_mark():
 
     tried, found = searched(lambda r: 0.1 if r < 1 else math.nan, loss, first=0.3, initial_loss=20.0)
     assert found.limited_by == "divergence"
-    assert found.value == pytest.approx(max(c.learning_rate for c in tried if not c.diverged))
+    largest = max(c.learning_rate for c in tried if not c.diverged)
+    assert found.low == largest
+    assert found.value == pytest.approx(ConsistencyRule().divergence_margin * largest)
     assert found.high >= 1
 
 

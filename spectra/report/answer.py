@@ -49,7 +49,7 @@ def answer(advice: Advice) -> str:
     peak = " (the peak, decayed linearly to zero)" if advice.schedule == "linear" else ""
     sentence = f"{task_of(advice)}: use learning rate {number(rate.value)}{peak} for {setting(advice)}: {rate.verdict}"
     if rate.low is not None:
-        sentence += f", good rates expected between {number(rate.low)} and {number(rate.high)}"
+        sentence += f", the best rate most likely between {number(rate.low)} and {number(rate.high)}"
     if rate.verdict is Verdict.TENTATIVE:
         return f"{sentence}. Tentative, because: {rate.reason}."
     return f"{sentence}."

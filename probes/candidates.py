@@ -17,7 +17,7 @@ __all__ = ["confirm_rate", "try_candidates"]
 
 #: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual.
 TOLERANCE = 2e-2
-#: Directions whose limits are looked at: the smallest limit was that of the first or the second.
+#: Directions whose limits are looked at; a design choice, one less than for a stage to save time.
 NUM_DIRECTIONS = 2
 
 

@@ -21,7 +21,8 @@ class MeasurementPlan:
         and ``(1 - beta)/lam_0`` for SGD with momentum, ``lam_0`` being the larger of batch sharpness and largest
         curvature at the start. Quartered until the steps do not raise the loss.
     candidate_steps : int
-        Real steps at each candidate learning rate; 0 tries none.
+        Real steps at each candidate learning rate; 0 tries none. On 27 cells of three tuning tasks of
+        docs/validation.md 40 steps led to a lower mean regret than 80 for each optimizer.
     num_directions : int
         Top Ritz vectors at which the curvature noise is measured.
     num_starts : int

@@ -1,5 +1,7 @@
 """Handwritten digits (1797 images of 8 x 8 pixels): dense, convolutional, residual and recurrent networks."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,14 +21,15 @@ def digits_mlp(*, seed: int = 0, batch_size: int = 256) -> Task:
     batch_size : int
         Of the batches in which the data come; the last one is smaller. It does not change any result.
     """
-    images, labels = _digits(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Task(
-        model,
-        nn.CrossEntropyLoss(),
-        _cut(images, labels, batch_size),
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    return _task(
+        network,
+        shape=(64,),
+        seed=seed,
+        batch_size=batch_size,
         name="digits_mlp",
         description="ReLU network 64-64-32-10 at initialization on 1797 handwritten digits, cross-entropy",
     )
@@ -42,10 +45,9 @@ def digits_cnn(*, seed: int = 0, batch_size: int = 256) -> Task:
     batch_size : int
         Of the batches in which the data come; the last one is smaller. It does not change any result.
     """
-    images, labels = _digits(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(
+
+    def network() -> nn.Module:
+        return nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
@@ -57,10 +59,12 @@ def digits_cnn(*, seed: int = 0, batch_size: int = 256) -> Task:
             nn.ReLU(),
             nn.Linear(32, 10),
         )
-    return Task(
-        model,
-        nn.CrossEntropyLoss(),
-        _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
+
+    return _task(
+        network,
+        shape=(1, 8, 8),
+        seed=seed,
+        batch_size=batch_size,
         name="digits_cnn",
         description="two convolutions, two linear layers, at initialization on 1797 handwritten digits, cross-entropy",
     )
@@ -76,10 +80,9 @@ def digits_cnn_batchnorm(*, seed: int = 0, batch_size: int = 256) -> Task:
     batch_size : int
         Of the batches in which the data come; the last one is smaller.
     """
-    images, labels = _digits(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(
+
+    def network() -> nn.Module:
+        return nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1, bias=False),
             nn.BatchNorm2d(16),
             nn.ReLU(),
@@ -91,10 +94,12 @@ def digits_cnn_batchnorm(*, seed: int = 0, batch_size: int = 256) -> Task:
             nn.Flatten(),
             nn.Linear(128, 10),
         )
-    return Task(
-        model,
-        nn.CrossEntropyLoss(),
-        _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
+
+    return _task(
+        network,
+        shape=(1, 8, 8),
+        seed=seed,
+        batch_size=batch_size,
         name="digits_cnn_batchnorm",
         description="two convolutions with batch normalization at initialization on 1797 handwritten digits",
     )
@@ -110,10 +115,9 @@ def digits_resnet(*, seed: int = 0, batch_size: int = 256) -> Task:
     batch_size : int
         Of the batches in which the data come; the last one is smaller. It does not change any result.
     """
-    images, labels = _digits(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(
+
+    def network() -> nn.Module:
+        return nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             Residual(16),
             nn.AvgPool2d(2),
@@ -124,10 +128,12 @@ def digits_resnet(*, seed: int = 0, batch_size: int = 256) -> Task:
             nn.Flatten(),
             nn.Linear(16, 10),
         )
-    return Task(
-        model,
-        nn.CrossEntropyLoss(),
-        _cut(images.reshape(-1, 1, 8, 8), labels, batch_size),
+
+    return _task(
+        network,
+        shape=(1, 8, 8),
+        seed=seed,
+        batch_size=batch_size,
         name="digits_resnet",
         description="three residual blocks with group normalization at initialization on 1797 handwritten digits",
     )
@@ -143,14 +149,15 @@ def digits_lstm(*, seed: int = 0, batch_size: int = 256) -> Task:
     batch_size : int
         Of the batches in which the data come; the last one is smaller. It does not change any result.
     """
-    images, labels = _digits(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.LSTM(8, 32, batch_first=True), LastOutput(), nn.Linear(32, 10))
-    return Task(
-        model,
-        nn.CrossEntropyLoss(),
-        _cut(images.reshape(-1, 8, 8), labels, batch_size),
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.LSTM(8, 32, batch_first=True), LastOutput(), nn.Linear(32, 10))
+
+    return _task(
+        network,
+        shape=(8, 8),
+        seed=seed,
+        batch_size=batch_size,
         name="digits_lstm",
         description="LSTM with 32 units at initialization, reading the rows of 1797 handwritten digits",
     )
@@ -189,6 +196,18 @@ class LastOutput(nn.Module):
         return result[0][:, -1]
 
 
+def _task(
+    network: Callable[[], nn.Module], *, shape: tuple[int, ...], seed: int, batch_size: int, name: str, description: str
+) -> Task:
+    """Return a network at its seeded initialization, with cross-entropy on all digits in a shape that it reads."""
+    images, labels = _digits(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = network()
+    batches = list(zip(images.reshape(-1, *shape).split(batch_size), labels.split(batch_size), strict=True))
+    return Task(model, nn.CrossEntropyLoss(), batches, name=name, description=description)
+
+
 def _digits(seed: int) -> tuple[Tensor, Tensor]:
     """Return pixels in 0..1, shape (1797, 64), and labels, in an order drawn once (the file is sorted by writer)."""
     try:
@@ -200,7 +219,3 @@ def _digits(seed: int) -> tuple[Tensor, Tensor]:
     pixels, labels = load_digits(return_X_y=True)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     return torch.tensor(pixels / 16, dtype=torch.float32)[order], torch.tensor(labels, dtype=torch.int64)[order]
-
-
-def _cut(images: Tensor, labels: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(images.split(batch_size), labels.split(batch_size), strict=True))

@@ -1,24 +1,19 @@
 """What must hold before a learning rate is recommended; thresholds are design choices unless a source says more."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from spectra.recommend.confirmation import MAX_CONSISTENCY, Confirmation
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Verdict
 from spectra.recommend.run import RunMeasurements, Stage
-from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfConsistentRate
 from spectra.recommend.stability import stable_limit
 
-__all__ = ["candidate_checks", "learning_rate_checks", "limit_checks"]
+__all__ = ["learning_rate_checks", "limit_checks", "note_checks"]
 
 MIN_REAL_STEPS = 10
 MAX_RELATIVE_RESIDUAL = 0.10
 MAX_LIMIT_CHANGE = 4.0
 MAX_STEP_TO_LIMIT = 4.0
 MIN_LOSS_DECREASE = 0.02
-MAX_RULE_RATIO = 32.0
 
 
 def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
@@ -153,7 +148,7 @@ def learning_rate_checks(
         )
     if not (run.optimizer and run.optimizer.is_adaptive):
         checks += _step_checks(stage, directional_step, plain_limit)
-    checks += _note_checks(run)
+    checks += note_checks(run)
     return tuple(checks)
 
 
@@ -205,109 +200,8 @@ def _step_checks(stage: Stage, step: float | None, plain_limit: float) -> list[C
     return checks
 
 
-def candidate_checks(
-    run: RunMeasurements,
-    candidates: Sequence[Candidate],
-    found: SelfConsistentRate,
-    confirmations: Sequence[Confirmation],
-    *,
-    rule: ConsistencyRule,
-    one_probe: float,
-) -> tuple[Check, ...]:
-    """Return the checks on a self-consistent rate: its bracket, the measurements that decide it, the other rule."""
-    checks = [
-        Check(
-            claim="the loss is finite",
-            observed=f"{run.stages[0].loss:.4g}",
-            required="a finite number",
-            passed=bool(np.isfinite(run.stages[0].loss)),
-        ),
-        Check(
-            claim="the measurement is complete",
-            observed=f"{len(run.stages)} of {run.num_planned_stages} stages, {len(candidates)} candidate rates",
-            required="all stages, and all candidates until one is past the mark",
-            passed=run.is_complete,
-        ),
-        Check(
-            claim="a candidate rate stays within its own stable limit and lowers the loss",
-            observed=", ".join(f"{c.learning_rate:.3g}: {c.consistency:.2g}" for c in candidates[:3])
-            or "no candidates",
-            required=f"rate / limit at most {rule.threshold:g}, loss below the initial one",
-            passed=found.value is not None,
-        ),
-        Check(
-            claim="the search went past the mark",
-            observed=f"limited by {found.limited_by}"
-            + (f" at learning rate {found.high:.3g}" if found.high is not None else ""),
-            required="a larger candidate that exceeds its limit, diverges or gains less",
-            passed=found.limited_by != "nothing",
-            consequence=Verdict.TENTATIVE,
-        ),
-    ]
-    deciding = [c for c in run.candidates if c.learning_rate in (found.low, found.high) and c.stage is not None]
-    for measured in deciding:
-        stage = measured.stage
-        assert stage is not None
-        if len(stage.curvature) and stage.curvature[0] > 0:
-            relative = float(stage.residual[0] / stage.curvature[0])
-            noise = stage.curvature_noise[0].relative_error
-            checks.append(
-                Check(
-                    claim=f"curvature and its noise are resolved after steps at {measured.learning_rate:.3g}",
-                    observed=f"residual {relative:.1%} of the curvature, relative error of the noise {noise:.0%}",
-                    required=f"at most {MAX_RELATIVE_RESIDUAL:.0%} and 100%",
-                    passed=relative <= MAX_RELATIVE_RESIDUAL and noise <= 1.0,
-                    consequence=Verdict.TENTATIVE,
-                    source="Lanczos residual; jackknife over micro-batches",
-                )
-            )
-    if found.value is not None:
-        checks.append(_confirmation_check(confirmations, run.stages[0].loss))
-    within = [c.loss for c in candidates if found.value is not None and c.learning_rate <= found.value * 1.001]
-    if within and run.stages[0].loss:
-        decrease = 1 - min(within) / run.stages[0].loss
-        checks.append(
-            Check(
-                claim="the candidates' steps lowered the loss",
-                observed=f"by {decrease:.1%} at best",
-                required=f"at least {MIN_LOSS_DECREASE:.0%}",
-                passed=decrease >= MIN_LOSS_DECREASE,
-                consequence=Verdict.TENTATIVE,
-                source="rates from near initialization ignore the sharpening that follows",
-            )
-        )
-    if found.value is not None and np.isfinite(one_probe) and one_probe > 0:
-        ratio = found.value / one_probe
-        checks.append(
-            Check(
-                claim="the one-probe rule agrees",
-                observed=f"it gives {one_probe:.3g}, this one {ratio:.2g} times that",
-                required=f"within {MAX_RULE_RATIO:g}x either way",
-                passed=1 / MAX_RULE_RATIO <= ratio <= MAX_RULE_RATIO,
-                consequence=Verdict.TENTATIVE,
-            )
-        )
-    return tuple(checks + _note_checks(run))
-
-
-def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float) -> Check:
-    """Return the check that the rate found holds for twice the steps; a lower one that does leaves it TENTATIVE."""
-    seen = "; ".join(
-        f"{c.learning_rate:.3g}: loss {c.midway_loss:.3g} to {c.loss:.3g}, rate / limit {c.consistency:.2g}"
-        for c in confirmations
-    )
-    held = [not confirmation.broken(initial_loss) for confirmation in confirmations]
-    return Check(
-        claim="the rate holds for twice the steps",
-        observed=seen or "not followed",
-        required=f"the loss does not rise, rate / limit at most {MAX_CONSISTENCY:g}; else it is halved until it holds",
-        passed=bool(held) and held[0],
-        consequence=Verdict.TENTATIVE if not held or any(held) else Verdict.WITHHELD,
-        source="scripts/validate_recommendations.py, tuning tasks",
-    )
-
-
-def _note_checks(run: RunMeasurements) -> list[Check]:
+def note_checks(run: RunMeasurements) -> list[Check]:
+    """Return a failed check for every remark of the measurement that the reader must see."""
     return [
         Check(
             claim="the measured state is the state that trains",

@@ -10,7 +10,8 @@ that measures it.
 
 import numpy as np
 
-from spectra.recommend.checks import candidate_checks, learning_rate_checks, limit_checks
+from spectra.recommend.candidate_checks import candidate_checks
+from spectra.recommend.checks import learning_rate_checks, limit_checks
 from spectra.recommend.confirmation import confirmations_of, confirmed_rate
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.one_probe import OneProbe, one_probe_rate

@@ -39,7 +39,7 @@ __all__ = [
     "self_consistent_rate",
 ]
 
-#: Steps between neighboring candidates: near the mark, and far below it.
+#: Steps between neighboring candidates: near the mark, and far below it; design choices.
 FINE, COARSE = 2.0, 4.0
 #: Below this part of ``c`` a coarse step is taken.
 FAR = 1 / 16

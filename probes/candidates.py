@@ -11,14 +11,15 @@ from probes.training import TrainingRun
 from spectra.recommend.confirmation import Confirmation, next_confirmation
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.run import read_stage
-from spectra.recommend.self_consistent import Candidate, consistency_rule, next_candidate
+from spectra.recommend.self_consistent import Candidate, SelfConsistentRate, consistency_rule, next_candidate
 
 __all__ = ["confirm_rate", "try_candidates"]
 
 #: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual.
-TOLERANCE = 2e-2
-#: Directions whose limits are looked at; a design choice, one less than for a stage to save time.
-NUM_DIRECTIONS = 2
+TOLERANCE = 5e-2
+#: Directions whose limits are looked at: on the tuning tasks of docs/validation.md a second one, which doubles the cost,
+#: led to the same rates. The rate that was found is followed with as many as a stage.
+NUM_DIRECTIONS = 1
 
 
 def try_candidates(
@@ -69,18 +70,30 @@ def confirm_rate(
     train: Callable[[float], TrainingRun],
     *,
     num_steps: int,
-    value: float,
+    found: SelfConsistentRate,
     initial_loss: float,
     keep: Callable[[xr.Dataset], object],
 ) -> list[Confirmation]:
-    """Follow the rate that was found for more steps, and halve it until it holds; see the module of the rule.
+    """Follow the rate that was found for more steps, halve it until it holds, or double it while that pays.
 
-    Parameters are those of :func:`try_candidates`; ``num_steps`` is even, and ``value`` is the rate to begin with.
+    Parameters are those of :func:`try_candidates`; ``num_steps`` is even. The rule is that of
+    :mod:`spectra.recommend.confirmation`.
     """
     tried: list[Confirmation] = []
     pairs: xr.Dataset | None = None
-    while (rate := next_confirmation(tried, value=value, initial_loss=initial_loss)) is not None:
-        dataset, pairs = _followed(meter, train, rate, num_steps=num_steps, start=pairs, midway=num_steps // 2)
+    if found.value is None:
+        return tried
+    climb = {"value": found.value, "may_climb": found.limited_by == "stability"}
+    while (rate := next_confirmation(tried, initial_loss=initial_loss, **climb)) is not None:  # type: ignore[arg-type]
+        dataset, pairs = _followed(
+            meter,
+            train,
+            rate,
+            num_steps=num_steps,
+            start=pairs,
+            num_directions=meter.plan.num_directions,
+            midway=num_steps // 2,
+        )
         limit, loss = _limit_and_loss(dataset, meter)
         midway = float(dataset["midway_loss"])
         tried.append(Confirmation(learning_rate=rate, limit=limit, loss=loss, midway_loss=midway))
@@ -95,6 +108,7 @@ def _followed(
     *,
     num_steps: int,
     start: xr.Dataset | None,
+    num_directions: int = NUM_DIRECTIONS,
     midway: int | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Train at a rate from the given state, measure, and set the model back; return also the eigenpairs found."""
@@ -118,12 +132,12 @@ def _followed(
                 second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
                 start=start,
                 tolerance=TOLERANCE,
-                num_directions=NUM_DIRECTIONS,
+                num_directions=num_directions,
                 with_gradients=False,
             )
     finally:
         meter.model.load_state_dict(state)
-    dataset = _dataset(rate, stage, losses, meter)
+    dataset = _dataset(rate, stage, losses, meter, directions=num_directions)
     return (dataset if midway is None else dataset.assign(midway_loss=midway_loss)), start
 
 
@@ -142,10 +156,12 @@ def _limit_and_loss(dataset: xr.Dataset, meter: StateMeter) -> tuple[float, floa
     return limit.value, loss
 
 
-def _dataset(rate: float, stage: xr.Dataset | None, losses: np.ndarray, meter: StateMeter) -> xr.Dataset:
+def _dataset(
+    rate: float, stage: xr.Dataset | None, losses: np.ndarray, meter: StateMeter, *, directions: int
+) -> xr.Dataset:
     """Return a candidate as it is stored; where it diverged everything but the losses is NaN."""
     if stage is None:
-        count, directions = len(meter.micro.batches), NUM_DIRECTIONS
+        count = len(meter.micro.batches)
         stage = xr.Dataset(
             {
                 "loss": np.nan,

@@ -188,6 +188,7 @@ class _Session:
                 "device": str(first.device),
                 "space": "preconditioned" if optimizer and optimizer.is_adaptive else "parameters",
                 "reference_size": self.meter.reference_size,
+                "noise_size": self.meter.noise_size,
                 "micro_batch_size": self.meter.micro.size,
                 "num_micro_batches": len(self.meter.micro.batches),
                 "max_krylov_steps": plan.max_krylov_steps,
@@ -246,15 +247,14 @@ class _Session:
                 keep=lambda candidate: self.keep_candidate(candidate, self.record.candidates, on_stage),
             )
             found = self_consistent_rate(tried, initial_loss=loss, rule=consistency_rule(self.optimizer))
-            if found.value is not None:
-                confirm_rate(
-                    meter,
-                    self.training_run,
-                    num_steps=2 * steps,
-                    value=found.value,
-                    initial_loss=loss,
-                    keep=lambda candidate: self.keep_candidate(candidate, self.record.confirmations, on_stage),
-                )
+            confirm_rate(
+                meter,
+                self.training_run,
+                num_steps=2 * steps,
+                found=found,
+                initial_loss=loss,
+                keep=lambda candidate: self.keep_candidate(candidate, self.record.confirmations, on_stage),
+            )
             self.record.candidates_complete = True
             self.record.remarks += self.trainer.clipping_remarks()
             on_stage(self.record.to_tree())

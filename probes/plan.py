@@ -34,7 +34,12 @@ class MeasurementPlan:
     num_micro_batches, micro_batch_size : int
         Disjoint micro-batches for the noise.
     reference_size : int, optional
-        Samples of the reference set; ``max(128, 4 batch_size)``, at most all, by default.
+        Samples of the reference set, on which curvature is measured; ``max(32, 4 batch_size)``, at most all, by
+        default. On the tuning tasks of docs/validation.md 128 at least led to the same rates, at up to four times the
+        cost.
+    noise_size : int, optional
+        Samples for noise, preconditioner and loss, those of the reference set among them; ``max(128, reference_size)``
+        by default.
     matrix : {"hessian", "gauss_newton"}
         Matrix of the spectral measure. Limits always come from the Hessian.
     """
@@ -50,6 +55,7 @@ class MeasurementPlan:
     num_micro_batches: int = 24
     micro_batch_size: int = 16
     reference_size: int | None = None
+    noise_size: int | None = None
     matrix: str = "hessian"
 
     def __post_init__(self) -> None:
@@ -64,8 +70,9 @@ class MeasurementPlan:
             raise ArgumentError(f"candidate_steps must not be negative; got {self.candidate_steps}")
         if self.num_probes < 0:
             raise ArgumentError(f"num_probes must not be negative; got {self.num_probes}")
-        if self.reference_size is not None and self.reference_size < 1:
-            raise ArgumentError(f"reference_size must be at least 1; got {self.reference_size}")
+        for name in ("reference_size", "noise_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ArgumentError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.probe_learning_rate is not None and not 0 < self.probe_learning_rate < float("inf"):
             raise ArgumentError(f"probe_learning_rate must be positive and finite; got {self.probe_learning_rate}")
         if self.matrix not in ("hessian", "gauss_newton"):

@@ -32,6 +32,10 @@ Progress = Callable[[str, int, int], None]
 
 #: Samples in one piece of the reference set: bounds the memory of a product, does not change its value.
 CHUNK_SAMPLES = 256
+#: Samples at least, for curvature and for noise; see :class:`probes.plan.MeasurementPlan`.
+MIN_REFERENCE_SAMPLES, MIN_NOISE_SAMPLES = 32, 128
+#: Residual of the eigenpairs of a stage, relative to the norm; their error is of its square.
+TOLERANCE = 2e-2
 
 
 def batch_normalization(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -42,8 +46,9 @@ def batch_normalization(model: torch.nn.Module) -> list[torch.nn.Module]:
 class StateMeter:
     """A copy of a task's model, the data on which it is measured, and the measurement.
 
-    The reference set is fixed, and the micro-batches for the noise lie within it: a coordinate that only other samples
-    use would have a preconditioner of eps. A network with batch normalization is measured as it trains: each batch of
+    Curvature is measured on a fixed reference set. Noise, preconditioner and loss are cheaper and take more samples,
+    of which the reference set is a part: a coordinate that is curved in it must not have a preconditioner of eps. A
+    network with batch normalization is measured as it trains: each batch of
     the reference set has the training batch size and is normalized by itself.
 
     Parameters
@@ -93,32 +98,37 @@ class StateMeter:
         self.parameters = select(self.model, task.parameters if parameters is None else parameters)
         count = samples.num_samples
         size = min(count, plan.reference_size or reference_size(batch_size))
-        order = np.sort(np.random.default_rng([seed, 0]).permutation(count)[:size])
-        shuffled = np.random.default_rng([seed, 4]).permutation(order)
+        wide = min(count, max(size, plan.noise_size or MIN_NOISE_SAMPLES))
+        drawn = np.random.default_rng([seed, 0]).permutation(count)
+        order, among = np.sort(drawn[:size]), np.sort(drawn[:wide])
+        shuffled = np.random.default_rng([seed, 4]).permutation(among)
         self.reference: list[Batch]
+        self.loss_batches: list[Batch]
         self.micro: MicroBatches
         self.moment_batches: list[Batch]
         if self.normalization:
-            self._draw_whole_batches(shuffled)
+            self._draw_whole_batches(shuffled, size)
         else:
-            self.reference_size = size
+            self.reference_size, self.noise_size = size, wide
             self.reference = [samples.take(rows) for rows in np.array_split(order, -(-size // CHUNK_SAMPLES))]
+            self.loss_batches = [samples.take(rows) for rows in np.array_split(among, -(-wide // CHUNK_SAMPLES))]
             self.micro = draw_micro_batches(
                 samples,
                 num=plan.num_micro_batches,
                 size=plan.micro_batch_size,
                 rng=np.random.default_rng([seed, 1]),
-                within=order,
+                within=among,
             )
-            pieces = np.array_split(shuffled, max(2, size // plan.micro_batch_size))
+            pieces = np.array_split(shuffled, max(2, wide // plan.micro_batch_size))
             self.moment_batches = [samples.take(rows) for rows in pieces]
 
-    def _draw_whole_batches(self, shuffled: npt.NDArray[np.int64]) -> None:
+    def _draw_whole_batches(self, shuffled: npt.NDArray[np.int64], wanted: int) -> None:
         """Cut the data into batches of the training size; micro-batches are smaller only where too few would remain."""
         size = min(self.batch_size, len(shuffled))
         whole = shuffled[: len(shuffled) // size * size]
-        self.reference = [self.samples.take(np.sort(rows)) for rows in whole.reshape(-1, size)]
-        self.reference_size = size * len(self.reference)
+        self.loss_batches = [self.samples.take(np.sort(rows)) for rows in whole.reshape(-1, size)]
+        self.reference = self.loss_batches[: max(1, wanted // size)]
+        self.reference_size, self.noise_size = size * len(self.reference), len(whole)
         small = max(1, min(size, self.samples.num_samples // (MIN_MICRO_BATCHES + 4)))
         self.micro = draw_micro_batches(
             self.samples, num=self.plan.num_micro_batches, size=small, rng=np.random.default_rng([self.seed, 1])
@@ -151,9 +161,9 @@ class StateMeter:
         return result if scaling is None else result.congruence(scaling)
 
     def loss(self) -> float:
-        """Return the mean loss on the reference set."""
-        self.cost.gradients(1, self.reference_size / 3)
-        return float(self.hessian(self.reference).loss())
+        """Return the mean loss on the samples of the noise, which are more than those of the reference set."""
+        self.cost.gradients(1, self.noise_size / 3)
+        return float(self.hessian(self.loss_batches).loss())
 
     def flat_parameters(self) -> torch.Tensor:
         """Return the current parameters as one vector."""
@@ -165,7 +175,7 @@ class StateMeter:
         *,
         second_moment: torch.Tensor | None = None,
         start: xr.Dataset | None = None,
-        tolerance: float = 1e-3,
+        tolerance: float = TOLERANCE,
         num_directions: int | None = None,
         with_gradients: bool = True,
     ) -> tuple[xr.Dataset, torch.Tensor | None, xr.Dataset]:
@@ -217,14 +227,13 @@ class StateMeter:
         noise = curvature_noise_grams(micro, vectors, scaling=scaling)
         self.cost.products(int(pairs.attrs["num_matvecs"]), self.reference_size)
         self.cost.products(noise.shape[0] * noise.shape[1], self.micro.size)
-        self.cost.gradients(1, self.reference_size / 3)
 
         def padded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return _filled(values, directions)
 
         stage = xr.Dataset(
             {
-                "loss": float(hessian.loss()),
+                "loss": self.loss(),
                 "curvature": ("direction", padded(pairs["eigenvalue"].values)),
                 "residual": ("direction", padded(pairs["residual"].values)),
                 "start_curvature": ("start", _filled(pairs["start_largest"].values, plan.num_starts)),
@@ -260,16 +269,16 @@ class StateMeter:
 
         Young second moments are near zero for many coordinates, which makes the preconditioned curvature explode;
         their expectation ``E g_b^2 = G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
-        ``G`` and ``diag(Sigma)`` are the mean and the scaled scatter of the gradients of pieces of the *whole*
-        reference set, on which the curvature is measured: a coordinate that few samples use must not be curved there
-        and flat here. None for plain SGD with one learning rate.
+        ``G`` and ``diag(Sigma)`` are the mean and the scaled scatter of the gradients of pieces of samples among which
+        *all* are on which the curvature is measured: a coordinate that few samples use must not be curved there and
+        flat here. None for plain SGD with one learning rate.
         """
         root = None if self.relative_rates is None else self.relative_rates.sqrt()
         if self.optimizer is None or not self.optimizer.is_adaptive:
             return root
         operator = self.hessian(self.moment_batches)
         count = len(self.moment_batches)
-        size = (self.micro.size * count if self.normalization else self.reference_size) / count
+        size = (self.micro.size * count if self.normalization else self.noise_size) / count
         mean = torch.zeros_like(operator.like)
         squared = torch.zeros_like(operator.like)
         for index, gradient in enumerate(operator.batch_gradients(), 1):
@@ -288,12 +297,12 @@ class StateMeter:
 
 
 def reference_size(batch_size: int) -> int:
-    """Return how many samples curvature is measured on by default: four batches, and at least 128.
+    """Return how many samples curvature is measured on by default: four batches, and at least 32.
 
     The largest eigenvalue on ``R`` samples exceeds that on all by about ``s2 / (R lam)``, the limit's noise term is
     ``k s2 / (b lam)`` with ``k >= 1``: for ``R >= 4 b`` the excess is at most a quarter of the noise term.
     """
-    return max(128, 4 * batch_size)
+    return max(MIN_REFERENCE_SAMPLES, 4 * batch_size)
 
 
 def _filled(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:

@@ -72,7 +72,7 @@ def candidate_checks(
                 )
             )
     if found.value is not None:
-        checks.append(_confirmation_check(confirmations, run.stages[0].loss))
+        checks.append(_confirmation_check(confirmations, run.stages[0].loss, value=found.value))
     within = [c.loss for c in candidates if found.value is not None and c.learning_rate <= found.value * 1.001]
     if within and run.stages[0].loss:
         decrease = 1 - min(within) / run.stages[0].loss
@@ -100,18 +100,18 @@ def candidate_checks(
     return tuple(checks + note_checks(run))
 
 
-def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float) -> Check:
+def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float, *, value: float) -> Check:
     """Return the check that the rate found holds for twice the steps; a lower one that does leaves it TENTATIVE."""
     seen = "; ".join(
         f"{c.learning_rate:.3g}: loss {c.midway_loss:.3g} to {c.loss:.3g}, rate / limit {c.consistency:.2g}"
         for c in confirmations
     )
-    held = [not confirmation.broken(initial_loss) for confirmation in confirmations]
+    held = [c.learning_rate for c in confirmations if not c.broken(initial_loss)]
     return Check(
         claim="the rate holds for twice the steps",
         observed=seen or "not followed",
         required=f"the loss does not rise, rate / limit at most {MAX_CONSISTENCY:g}; else it is halved until it holds",
-        passed=bool(held) and held[0],
-        consequence=Verdict.TENTATIVE if not held or any(held) else Verdict.WITHHELD,
+        passed=any(rate >= value * (1 - 1e-9) for rate in held),
+        consequence=Verdict.TENTATIVE if held or not confirmations else Verdict.WITHHELD,
         source="scripts/validate_recommendations.py, tuning tasks",
     )

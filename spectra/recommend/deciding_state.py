@@ -129,9 +129,12 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
     stages: tuple[Stage, ...] = (run.stages[-1],)
     weights: tuple[float, ...] = (1.0,)
     if run.candidates and batch_size == run.batch_size and run.optimizer is not None:
-        value = _rate(run, run.optimizer)
+        value = search_result(run, run.optimizer)[1].value
+        replaced = _replacement(run, run.optimizer)
         around = [] if value is None else _around(run.candidates, value, optimizer, run)
-        if value is not None and around:
+        if replaced is not None and replaced.stage is not None:
+            rate, stages = replaced.learning_rate, (replaced.stage,)
+        elif value is not None and around:
             rate, stages = value, tuple(stage for _, stage in around)
             if len(around) == 2:
                 (low, _), (high, _) = around
@@ -140,12 +143,16 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
     return DecidingState(rate=rate, stages=stages, weights=weights, optimizer=optimizer, num_samples=run.num_samples)
 
 
-def _rate(run: RunMeasurements, optimizer: OptimizerSpec) -> float | None:
-    """Return the rate that the search found, without margin, or the lower one that held for twice the steps."""
-    value = search_result(run, optimizer)[1].value
-    tried = confirmations_of(run, optimizer=optimizer)
-    held = confirmed_rate(tried, initial_loss=run.stages[0].loss)
-    return held if tried and held != tried[0].learning_rate and held is not None else value
+def _replacement(run: RunMeasurements, optimizer: OptimizerSpec) -> MeasuredCandidate | None:
+    """Return the rate that the one found was replaced by when it was followed for twice the steps, if it was."""
+    initial = run.stages[0].loss
+    found = self_consistent_rate(
+        candidates_of(run, optimizer=optimizer), initial_loss=initial, rule=consistency_rule(optimizer)
+    )
+    held = confirmed_rate(confirmations_of(run, optimizer=optimizer), initial_loss=initial)
+    if found.value is None or held is None or math.isclose(held, found.value, rel_tol=1e-9):
+        return None
+    return next(c for c in run.confirmations if c.learning_rate == held)
 
 
 def _around(

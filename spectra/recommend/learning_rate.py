@@ -34,7 +34,7 @@ _LIMITED = {
 def linear_decay_factor(optimizer: OptimizerSpec | None, *, limited_by: str = "") -> float:
     """Return the peak rate under linear decay to zero over the constant rate: 2 for plain SGD, 1.5 with momentum.
 
-    1 where the next larger candidate diverged (``limited_by="divergence"``): there is no room above.
+    1 where the next larger rate that was tried diverged (``limited_by="divergence"``): there is no room above.
 
     Chosen on the tuning half of the tasks of docs/validation.md: there the regret of plain SGD was lowest at 2, and
     with momentum the worst regret rose from 0.05 at 1.5 to 0.35 at 2.
@@ -164,16 +164,22 @@ def _self_consistent(
     verdict, reason = verdict_of(checks)
     value = float("nan") if found.value is None else found.value
     below, above = _spread(optimizer)
-    lowered = False
+    changed = ""
+    limited_by = found.limited_by
     if confirmations and found.value is not None:
         held = confirmed_rate(confirmations, initial_loss=run.stages[0].loss)
-        lowered = held != confirmations[0].learning_rate
         value = float("nan") if held is None else held
+        if value < found.value * (1 - 1e-9):
+            changed = "; halved until it held for twice the steps"
+            if any(c.diverged for c in confirmations):
+                limited_by = "divergence"
+        elif value > found.value * (1 + 1e-9):
+            changed = f"; times {value / found.value:.3g}, which gained at least a quarter more over twice the steps"
     evidence: dict[str, float | str | None] = {
         "rule": f"self-consistent: of the rates within the stable limit that their own steps lead to, the one that "
         f"lowers the loss most; {_LIMITED[found.limited_by]}"
         + (f"; times {rule.margin:g}" if rule.margin != 1 else "")
-        + ("; halved until it held for twice the steps" if lowered else ""),
+        + changed,
         "found_before_confirmation": found.value,
         "limited_by": found.limited_by,
         **_evidence(run, optimizer, probe, run.batch_size),
@@ -182,7 +188,7 @@ def _self_consistent(
         value=value,
         low=value * below,
         high=value * above,
-        peak_factor=linear_decay_factor(optimizer, limited_by=found.limited_by),
+        peak_factor=linear_decay_factor(optimizer, limited_by=limited_by),
         schedule=schedule,
         verdict=verdict,
         reason=reason,

@@ -9,9 +9,9 @@ from spectra.recommend.confirmation import Confirmation, confirmed_rate, next_co
 from tests.spectra.recommend.fabricated import fabricated_run
 
 
-def followed(outcome, *, value, initial_loss=2.0):
+def followed(outcome, *, value, initial_loss=2.0, may_climb=False):
     tried = []
-    while (rate := next_confirmation(tried, value=value, initial_loss=initial_loss)) is not None:
+    while (rate := next_confirmation(tried, value=value, initial_loss=initial_loss, may_climb=may_climb)) is not None:
         tried.append(outcome(rate))
         assert len(tried) < 10
     return tried, confirmed_rate(tried, initial_loss=initial_loss)
@@ -32,6 +32,40 @@ def test_four_tries_and_no_answer():
     )
     assert len(tried) == 4
     assert rate is None
+
+
+def ends_at(**losses):
+    """Return an outcome by rate; loss None is a divergence."""
+
+    def outcome(rate):
+        loss = losses[f"r{rate:g}"]
+        return Confirmation(learning_rate=rate, limit=rate, midway_loss=1.9, loss=math.inf if loss is None else loss)
+
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "visited", "rate"),
+    [
+        (ends_at(r1=1.0, r2=0.7, r4=0.6), [1, 2, 4], 2.0),  # gains 1, 1.3, 1.4
+        (ends_at(r1=1.0, r2=0.76), [1, 2], 1.0),  # 1.24 is not worth it
+        (ends_at(r1=1.5, r2=1.3, r4=1.0, r8=0.0), [1, 2, 4, 8], 8.0),  # four at most
+        (ends_at(r1=1.0, r2=None), [1, 2], 1.0),
+        (ends_at(r1=1.0, r2=1.95), [1, 2], 1.0),
+        (ends_at(**{"r1": None, "r0.5": 1.0}), [1, 0.5], 0.5),
+    ],
+)
+def test_rates_climb_while_that_gains_a_quarter_more(outcome, visited, rate):
+    tried, found = followed(outcome, value=1.0, may_climb=True)
+    assert [confirmation.learning_rate for confirmation in tried] == visited
+    assert found == rate
+    assert confirmed_rate(tried[::-1], initial_loss=2.0) == rate
+
+
+def test_rates_do_not_climb_unless_stability_ended_the_search():
+    tried, rate = followed(ends_at(r1=1.0, r2=0.1), value=1.0)
+    assert len(tried) == 1
+    assert rate == 1.0
 
 
 @pytest.mark.parametrize(
@@ -72,6 +106,25 @@ def test_a_lowered_rate_is_tentative_and_says_so():
     assert advice.learning_rate.verdict is Verdict.TENTATIVE
     assert advice.learning_rate.evidence["found_before_confirmation"] == pytest.approx(0.2)
     assert "halved" in advice.learning_rate.evidence["rule"]
+
+
+def test_a_raised_rate_is_supported_and_shows_where_it_leads():
+    held = ((0.2, 3.0, 0.9, 0.8), (0.4, 6.0, 0.7, 0.3))
+    advice = advise(fabricated_run(optimizer="sgd", candidates=((0.2, 3.0, 0.95), (0.4, 12.0, 0.7)), confirmations=held))
+    found = advice.learning_rate
+    assert found.evidence["limited_by"] == "stability"
+    assert found.value == pytest.approx(0.4)
+    assert found.verdict is not Verdict.WITHHELD
+    assert "times" in found.evidence["rule"]
+    assert advice.own_stable_limit.evidence["learning_rate"] == pytest.approx(0.4)
+    assert advice.own_stable_limit.evidence["curvature"] == pytest.approx(6.0)
+
+
+def test_a_lowered_rate_that_diverged_above_gets_no_higher_peak():
+    held = ((0.1, 3.0, 0.6, 0.4), (0.2, 3.0, 0.5, float("nan")))
+    run = fabricated_run(optimizer="sgd", candidates=TRIED, confirmations=held)
+    assert advise(run, schedule="linear").learning_rate.value == pytest.approx(0.1)
+    assert advise(fabricated_run(optimizer="sgd", candidates=TRIED), schedule="linear").linear_decay_peak > 0.2
 
 
 def test_without_a_rate_that_holds_nothing_is_recommended():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from probes.noise import MIN_MICRO_BATCHES
 from probes.state_meter import StateMeter
 from probes.training import TrainingRun
 from spectra.recommend.confirmation import Confirmation, next_confirmation
@@ -15,11 +16,14 @@ from spectra.recommend.self_consistent import Candidate, SelfConsistentRate, con
 
 __all__ = ["confirm_rate", "try_candidates"]
 
-#: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual.
-TOLERANCE = 5e-2
-#: Directions whose limits are looked at: on the tuning tasks of docs/validation.md a second one, which doubles the cost,
-#: led to the same rates. The rate that was found is followed with as many as a stage.
-NUM_DIRECTIONS = 1
+#: Directions whose limits are looked at; one alone misses limits that a weaker but noisier direction sets.
+NUM_DIRECTIONS = 2
+#: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual. Whether
+#: a rate that was found holds is measured more carefully: with all micro-batches, and until both directions converge.
+TOLERANCE, CONFIRMED_TOLERANCE = 1e-1, 5e-2
+#: Products at most in the search from the eigenpairs of the candidate before; an unconverged second direction is still
+#: a direction with a limit of its own.
+MAX_WARM_STEPS = 10
 
 
 def try_candidates(
@@ -91,7 +95,6 @@ def confirm_rate(
             rate,
             num_steps=num_steps,
             start=pairs,
-            num_directions=meter.plan.num_directions,
             midway=num_steps // 2,
         )
         limit, loss = _limit_and_loss(dataset, meter)
@@ -108,7 +111,6 @@ def _followed(
     *,
     num_steps: int,
     start: xr.Dataset | None,
-    num_directions: int = NUM_DIRECTIONS,
     midway: int | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Train at a rate from the given state, measure, and set the model back; return also the eigenpairs found."""
@@ -116,6 +118,7 @@ def _followed(
     label = f"learning rate {rate:.3g}"
     state = copy.deepcopy(meter.model.state_dict())
     losses, midway_loss = np.full(num_steps, np.nan), np.inf
+    count = len(meter.micro.batches) if midway else half_of_micro_batches(meter)
     stage: xr.Dataset | None = None
     try:
         training = train(rate)
@@ -126,19 +129,27 @@ def _followed(
         alive = alive and training.advance(num_steps - len(training.losses))
         meter.cost.gradients(len(training.losses), meter.batch_size)
         losses[: len(training.losses)] = training.losses
-        if alive and np.isfinite(meter.loss()):
+        if alive and np.isfinite(loss := meter.loss()):
             stage, _, start = meter.measure(
                 label,
                 second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
                 start=start,
-                tolerance=TOLERANCE,
-                num_directions=num_directions,
+                tolerance=TOLERANCE if midway is None else CONFIRMED_TOLERANCE,
+                max_steps=MAX_WARM_STEPS if midway is None and start is not None else None,
+                num_directions=NUM_DIRECTIONS,
+                num_micro_batches=count,
+                loss=loss,
                 with_gradients=False,
             )
     finally:
         meter.model.load_state_dict(state)
-    dataset = _dataset(rate, stage, losses, meter, directions=num_directions)
+    dataset = _dataset(rate, stage, losses, meter, num_micro_batches=count)
     return (dataset if midway is None else dataset.assign(midway_loss=midway_loss)), start
+
+
+def half_of_micro_batches(meter: StateMeter) -> int:
+    """Return from how many micro-batches the curvature noise of a candidate is estimated; eight at least."""
+    return max(MIN_MICRO_BATCHES, len(meter.micro.batches) // 2)
 
 
 def _limit_and_loss(dataset: xr.Dataset, meter: StateMeter) -> tuple[float, float]:
@@ -157,11 +168,11 @@ def _limit_and_loss(dataset: xr.Dataset, meter: StateMeter) -> tuple[float, floa
 
 
 def _dataset(
-    rate: float, stage: xr.Dataset | None, losses: np.ndarray, meter: StateMeter, *, directions: int
+    rate: float, stage: xr.Dataset | None, losses: np.ndarray, meter: StateMeter, *, num_micro_batches: int
 ) -> xr.Dataset:
     """Return a candidate as it is stored; where it diverged everything but the losses is NaN."""
     if stage is None:
-        count = len(meter.micro.batches)
+        count, directions = num_micro_batches, NUM_DIRECTIONS
         stage = xr.Dataset(
             {
                 "loss": np.nan,

@@ -211,7 +211,7 @@ class _Session:
         meter = self.meter
         self.progress("checking the operator", 0, 1)
         operator = meter.hessian(meter.reference, check=True)
-        loss = float(operator.loss())
+        loss = meter.loss()
         if not np.isfinite(loss):
             raise NonFiniteError(
                 f"the loss at the given state is {loss}; it must be finite before anything is measured"
@@ -220,7 +220,7 @@ class _Session:
         self.record.attrs["checks"] = json.dumps(getattr(operator, "checks", {}), default=str)
         initial = copy.deepcopy(meter.model.state_dict())
         dataset, scaling, _ = meter.measure(
-            "given state", second_moment=self.trainer.second_moment(), with_gradients=len(self.steps) == 1
+            "given state", loss=loss, second_moment=self.trainer.second_moment(), with_gradients=len(self.steps) == 1
         )
         self.keep(dataset, 0, on_stage)
         rate = 0.0

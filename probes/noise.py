@@ -24,6 +24,9 @@ __all__ = ["MicroBatches", "curvature_noise", "gradient_noise", "gram", "micro_b
 #: Fewer micro-batches than this leave the jackknife without meaning (recommended: 24).
 MIN_MICRO_BATCHES = 8
 
+#: Rows that are converted to float64 at a time on a processor.
+GRAM_ROWS = 8192
+
 #: Bytes of micro-batch products held at once; more directions than fit are done in turns.
 MAX_HELD_BYTES = 1 << 30
 
@@ -88,20 +91,31 @@ def micro_batches(
 def gram(columns: torch.Tensor, other: torch.Tensor | None = None) -> npt.NDArray[np.float64]:
     """Return ``X'Y`` of two (n, K) tensors, accumulated in float64, on the host.
 
-    Rows are converted in blocks, so that no float64 copy of the whole matrix is made.
+    Rows are converted in blocks that fit a processor's cache, so that no float64 copy of the whole matrix is made.
+    Fastest where a column lies in one piece: for the transpose of vectors that were stacked as rows.
+
+    Examples
+    --------
+    >>> gram(torch.tensor([[1.0, 2.0], [0.0, 1.0]])).tolist()
+    [[1.0, 2.0], [2.0, 5.0]]
     """
-    other = columns if other is None else other
-    total = torch.zeros(columns.shape[1], other.shape[1], dtype=torch.float64, device=columns.device)
-    rows = max(1, (1 << 22) // max(columns.shape[1], 1))
-    for start in range(0, columns.shape[0], rows):
-        block = slice(start, start + rows)
-        total += columns[block].double().T @ other[block].double()
+    total = torch.zeros(
+        columns.shape[1],
+        columns.shape[1] if other is None else other.shape[1],
+        dtype=torch.float64,
+        device=columns.device,
+    )
+    size = GRAM_ROWS if columns.device.type == "cpu" else 32 * GRAM_ROWS
+    for start in range(0, columns.shape[0], size):
+        rows = slice(start, start + size)
+        block = columns[rows].T.double()
+        total.addmm_(block, block.T if other is None else other[rows].double())
     return total.cpu().numpy()
 
 
 def micro_batch_gradients(operator: "HessianOperator | BatchwiseHessian") -> torch.Tensor:
     """Return the gradients of all micro-batches as columns, shape (n, K)."""
-    return torch.stack(list(operator.batch_gradients()), dim=1)
+    return torch.stack(list(operator.batch_gradients())).T
 
 
 def curvature_noise_grams(
@@ -120,8 +134,8 @@ def curvature_noise_grams(
         scaled = directions if scaling is None else scaling[:, None] * directions
         products = [product for _, product in operator.per_batch(scaled)]
         for column in range(directions.shape[1]):
-            stacked = torch.stack([product[:, column] for product in products], dim=1)
-            grams.append(gram(stacked if scaling is None else scaling[:, None] * stacked))
+            stacked = torch.stack([product[:, column] for product in products])
+            grams.append(gram((stacked if scaling is None else stacked.mul_(scaling)).T))
     return np.stack(grams)
 
 

@@ -177,6 +177,9 @@ class StateMeter:
         start: xr.Dataset | None = None,
         tolerance: float = TOLERANCE,
         num_directions: int | None = None,
+        max_steps: int | None = None,
+        num_micro_batches: int | None = None,
+        loss: float | None = None,
         with_gradients: bool = True,
     ) -> tuple[xr.Dataset, torch.Tensor | None, xr.Dataset]:
         """Measure the current state.
@@ -193,6 +196,12 @@ class StateMeter:
             Of the eigenpairs, relative to the norm.
         num_directions : int, optional
             Eigenpairs at which the noise is measured; that of the plan by default.
+        max_steps : int, optional
+            Of the eigenpair search; that of the plan by default.
+        num_micro_batches : int, optional
+            From how many of the micro-batches noise is estimated; all by default.
+        loss : float, optional
+            Loss of this state, where it is known already.
         with_gradients : bool
             Whether to measure gradient noise as well, which costs one product for each micro-batch.
 
@@ -207,7 +216,7 @@ class StateMeter:
         """
         plan, directions = self.plan, num_directions or self.plan.num_directions
         hessian = self.hessian(self.reference)
-        micro = self.hessian(list(self.micro.batches))
+        micro = self.hessian(list(self.micro.batches)[:num_micro_batches])
         scaling = self.preconditioner(second_moment)
         operator = self.space(hessian, scaling)
         self.progress(f"{label}: Ritz pairs", 0, plan.max_krylov_steps)
@@ -217,7 +226,7 @@ class StateMeter:
             which="largest",
             start=start,
             num_starts=plan.num_starts if start is None else 1,
-            max_steps=plan.max_krylov_steps,
+            max_steps=max_steps or plan.max_krylov_steps,
             tolerance=tolerance,
             rng=self.seed,
             progress=lambda done, total: self.progress(f"{label}: Ritz pairs", done, total),
@@ -233,7 +242,7 @@ class StateMeter:
 
         stage = xr.Dataset(
             {
-                "loss": self.loss(),
+                "loss": self.loss() if loss is None else loss,
                 "curvature": ("direction", padded(pairs["eigenvalue"].values)),
                 "residual": ("direction", padded(pairs["residual"].values)),
                 "start_curvature": ("start", _filled(pairs["start_largest"].values, plan.num_starts)),

@@ -14,12 +14,14 @@ __all__ = [
     "Checkpoint",
     "ClipNorm",
     "Debug",
+    "Device",
     "Eps",
     "Json",
     "MaxKrylovSteps",
     "MicroBatchSize",
     "MicroBatches",
     "Momentum",
+    "NoiseSize",
     "NumProbes",
     "NumSteps",
     "OptimizerState",
@@ -134,7 +136,15 @@ ReferenceSize = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Samples on which curvature is measured. Default max(128, 4 x batch size), at most all.",
+        help="Samples on which curvature is measured. Default max(32, 4 x batch size), at most all.",
+        rich_help_panel=MEASUREMENT,
+    ),
+]
+NoiseSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Samples for noise, preconditioner and loss. Default max(128, those of the curvature), at most all.",
         rich_help_panel=MEASUREMENT,
     ),
 ]
@@ -142,6 +152,14 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.", ric
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads of torch. Default: torch's.", rich_help_panel=MEASUREMENT),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Move the model to cpu, cuda, cuda:1, mps ... first. Default: where the task has it.",
+        show_default=False,
+        rich_help_panel=MEASUREMENT,
+    ),
 ]
 Json = Annotated[
     bool,

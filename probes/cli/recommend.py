@@ -92,8 +92,10 @@ def recommend(
     num_probes: shared.NumProbes = 0,
     num_steps: shared.NumSteps = 30,
     reference_size: shared.ReferenceSize = None,
+    noise_size: shared.NoiseSize = None,
     seed: shared.Seed = 0,
     threads: shared.Threads = None,
+    device: shared.Device = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -151,12 +153,14 @@ def recommend(
         "num_probes": num_probes,
         "num_steps": num_steps,
         "reference_size": reference_size,
+        "noise_size": noise_size,
     }
     destinations.check()
     constants = {"momentum": momentum, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
     common: dict[str, Any] = {
         "optimizer_state": optimizer_state,
         "checkpoint": checkpoint,
+        "device": device,
         "batch_size": batch_size,
         "micro_batch_size": micro_batch_size,
         "accumulation": accumulation,

@@ -62,6 +62,7 @@ class MeasureOptions:
     kind: str | None
     optimizer_state: Path | None
     checkpoint: Path | None
+    device: str | None
     batch_size: int | None
     micro_batch_size: int | None
     accumulation: int | None
@@ -128,21 +129,13 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
         raise ArgumentError(f"--clip-norm must be positive and finite; got {options.clip_norm}")
     if path is not None:
         check_writable(path)
-    import torch
-
     from probes.measurement import MeasurementInterrupted, measure_run
     from probes.plan import MeasurementPlan
-    from probes.task import load_task
 
     plan = MeasurementPlan(**options.plan)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    task = load_task(name)
-    if options.checkpoint is not None:
-        from probes.checkpoints import load_checkpoint
-
-        say(str(load_checkpoint(task.model, options.checkpoint)), quiet=options.quiet)
-        task.pretrained = True
+    task = open_task(
+        name, checkpoint=options.checkpoint, device=options.device, threads=options.threads, quiet=options.quiet
+    )
     optimizer = options.optimizer if options.optimizer_state is None else _live_optimizer(task, options)
     num_samples = task.samples().num_samples
     batch = effective_batch(options, num_samples)
@@ -181,6 +174,30 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
         ) from error
     keep(run)
     return run
+
+
+def open_task(name: str, *, checkpoint: Path | None, device: str | None, threads: int | None, quiet: bool) -> "Task":
+    """Load a task, move its model to a device, and load a checkpoint into it, as far as they are named."""
+    import torch
+
+    from probes.task import load_task
+
+    if threads:
+        torch.set_num_threads(threads)
+    task = load_task(name)
+    if device is not None:
+        try:
+            task.model.to(device)
+            if isinstance(task.loss, torch.nn.Module):
+                task.loss.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise ArgumentError(f"the model cannot be moved to --device {device}: {error}") from error
+    if checkpoint is not None:
+        from probes.checkpoints import load_checkpoint
+
+        say(str(load_checkpoint(task.model, checkpoint)), quiet=quiet)
+        task.pretrained = True
+    return task
 
 
 def effective_batch(options: MeasureOptions, num_samples: int) -> "EffectiveBatch":

@@ -7,7 +7,7 @@ import typer
 
 from probes.cli import options as shared
 from probes.cli.progress import progress_bar
-from probes.cli.session import INTERRUPTED, say, write_picture
+from probes.cli.session import INTERRUPTED, open_task, say, write_picture
 
 __all__ = ["spectrum"]
 
@@ -83,6 +83,7 @@ def spectrum(
     ] = "auto",
     seed: shared.Seed = 0,
     threads: shared.Threads = None,
+    device: shared.Device = None,
     plot: shared.Plot = None,
     as_json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -105,26 +106,15 @@ def spectrum(
 
     if output is not None:
         check_writable(output)
-    import torch
-
     from probes.spectrum import SpectrumInterrupted, measure
-    from probes.task import load_task
     from spectra.spectrum_report import render_spectrum
-
-    if threads:
-        torch.set_num_threads(threads)
 
     def keep(tree: Any) -> None:
         if output is not None:
             save(tree, output)
 
-    loaded = load_task(task)
+    loaded = open_task(task, checkpoint=checkpoint, device=device, threads=threads, quiet=quiet)
     loaded.name = task
-    if checkpoint is not None:
-        from probes.checkpoints import load_checkpoint
-
-        say(str(load_checkpoint(loaded.model, checkpoint)), quiet=quiet)
-        loaded.pretrained = True
     format = "json" if as_json else "text"
     try:
         with progress_bar(quiet=quiet) as progress:

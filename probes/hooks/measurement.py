@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, optim
 
 from probes.hooks.failures import reason_of
 from probes.hooks.top_pair import TopPair, top_pair
 from probes.hooks.workbench import Workbench
+from probes.noise import gram
 from probes.operators import preconditioner_of
 from probes.optimizers import group_ratios
 from probes.optimizers.reading import inner
@@ -23,9 +23,6 @@ __all__ = ["Measurement", "Probe", "is_scaled"]
 #: Steps after which the second moments of an adaptive optimizer are taken as they are; before that they are bounded
 #: below by what the gradients of the present state give (a design choice, as in the recommender).
 TRUSTED_MOMENT_STEPS = 100
-
-#: Rows of a block of columns that is converted to float64 at a time, at least.
-MIN_GRAM_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -240,20 +237,3 @@ class Probe:
         result.values["max_stable_learning_rate"] = limit
         if learning_rate > 0:
             result.values["learning_rate_margin"] = limit / learning_rate
-
-
-def gram(columns: Tensor) -> np.ndarray:
-    """Return the inner products of columns (n, K) in float64 on the host, without a float64 copy of the columns.
-
-    Examples
-    --------
-    >>> gram(torch.tensor([[1.0, 2.0], [0.0, 1.0]])).tolist()
-    [[1.0, 2.0], [2.0, 5.0]]
-    """
-    n, count = columns.shape
-    total = torch.zeros(count, count, dtype=torch.float64, device=columns.device)
-    rows = max(MIN_GRAM_ROWS, n // 64)
-    for start in range(0, n, rows):
-        block = columns[start : start + rows].double()
-        total += block.T @ block
-    return total.cpu().numpy()

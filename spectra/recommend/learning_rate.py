@@ -181,6 +181,7 @@ def _self_consistent(
         + (f"; times {rule.margin:g}" if rule.margin != 1 else "")
         + changed,
         "found_before_confirmation": found.value,
+        "confirmed_value": value if confirmations and np.isfinite(value) else None,
         "limited_by": found.limited_by,
         **_evidence(run, optimizer, probe, run.batch_size),
     }

@@ -111,16 +111,16 @@ def _nearest(name: str) -> str:
 
 
 def _more_micro_batches(run: RunMeasurements) -> dict[str, str]:
-    """Double the micro-batches, with a reference set that holds them; another draw where the data are used up."""
+    """Double the micro-batches, with samples for them; another draw where the data are used up."""
     count = int(run.attributes.get("num_micro_batches", DEFAULTS["num_micro_batches"]))
     size = int(run.attributes.get("micro_batch_size", 16))
-    reference = int(run.attributes.get("reference_size", run.num_samples))
+    samples = int(run.attributes.get("noise_size") or run.attributes.get("reference_size", run.num_samples))
     needed = 2 * count * size
     if needed > run.num_samples:
         return {"--seed": str(int(run.attributes.get("seed", 0)) + 1)}
     options = {"--micro-batches": str(2 * count)}
-    if needed > reference:
-        options["--reference-size"] = str(min(run.num_samples, 2 * reference))
+    if needed > samples:
+        options["--noise-size"] = str(min(run.num_samples, 2 * samples))
     return options
 
 

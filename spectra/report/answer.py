@@ -65,7 +65,7 @@ def name_of(item: Recommendation, advice: Advice) -> str:
         return f"largest stable rate{whose}, {f'after {step} gentle steps' if step else 'at the given state'}"
     if item.quantity == "own_stable_limit":
         rate, steps = item.evidence["learning_rate"], item.evidence["num_steps"]
-        return f"largest stable rate, after {int(float(steps or 0))} steps at {number(float(rate or 0))}"
+        return f"its stable limit, after {int(float(steps or 0))} steps at {number(float(rate or 0))}"
     if item.quantity == "learning_rate" and advice.schedule == "linear":
         return "learning rate, peak of the linear decay"
     return NAMES.get(item.quantity, item.quantity.replace("_", " "))
@@ -77,6 +77,8 @@ def numbers_table(advice: Advice, *, detail: bool) -> Table:
     for item in advice.recommendations:
         if item.quantity in OPTIONAL and not item.value:
             continue
+        if item.quantity == "max_stable_learning_rate" and advice.own_stable_limit is not None and not detail:
+            continue  # of another state than the one that decides
         withheld = item.value is None or item.verdict is Verdict.WITHHELD
         value = "withheld" if withheld else value_of(item)
         ends = "" if withheld else interval(item.low, item.high)

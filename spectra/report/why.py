@@ -72,15 +72,30 @@ def _search(advice: Advice) -> list[str]:
     if high is None or not inside:
         return [f"Rule: {rule}."]
     broken = LIMITED_BY[limited].format(rate=number(high.learning_rate), q=number(high.consistency, 2))
+    since = _margin(advice) + _followed(advice)
     return [
         f"Tried by real steps: {number(inside[-1].learning_rate)} stayed within the limit that its own steps lead to "
-        f"(q {number(inside[-1].consistency, 2)}, loss {number(inside[-1].loss)}), {broken}.{_margin(advice)}"
+        f"(q {number(inside[-1].consistency, 2)}, loss {number(inside[-1].loss)}), {broken}.{since}"
     ]
 
 
 def _margin(advice: Advice) -> str:
     margin = 1.0 if advice.run.optimizer is None else consistency_rule(advice.run.optimizer).margin
     return "" if margin == 1.0 else f" The recommended rate is {margin:g} of what was found, as a margin."
+
+
+def _followed(advice: Advice) -> str:
+    """Return what became of the rate when it was followed for twice the steps."""
+    found = _value(advice.learning_rate.evidence, "found_before_confirmation")
+    used = _value(advice.learning_rate.evidence, "confirmed_value")
+    if found is None or used is None or not advice.run.confirmations:
+        return ""
+    steps = max(len(confirmation.training_losses) for confirmation in advice.run.confirmations)
+    if math.isclose(found, used, rel_tol=1e-9):
+        return f" Followed for {steps} steps it holds."
+    if used < found:
+        return f" Followed for {steps} steps it did not hold; {number(used)} does."
+    return f" Followed for {steps} steps {number(used)} holds too and gains at least a quarter more: it is recommended."
 
 
 def _momentum(advice: Advice) -> list[str]:

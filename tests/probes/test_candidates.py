@@ -19,11 +19,13 @@ def test_on_least_squares_every_candidate_has_the_limit_of_the_quadratic():
     """The curvature does not depend on the rate, so that every limit equals that of the first stage."""
     run = read_run(measure_run(small_tasks.least_squares(), optimizer="sgd", batch_size=8, plan=PLAN))
     assert len(run.candidates) >= 2
+    exact, noise = run.stages[0].curvature[0], run.stages[0].curvature_noise[0]
     for candidate in run.candidates:
-        assert candidate.stage.curvature[0] == pytest.approx(run.stages[0].curvature[0], rel=1e-3)
-        assert candidate.stage.curvature_noise[0].value == pytest.approx(
-            run.stages[0].curvature_noise[0].value, rel=0.02
-        )
+        found = candidate.stage
+        # The search ends at a residual of 10 %; the error of a Ritz value is of the square of that.
+        assert exact * (1 - 1e-2) <= found.curvature[0] <= exact * (1 + 1e-9)
+        # From half of the micro-batches, so that the two estimates differ by their standard errors.
+        assert abs(found.curvature_noise[0].value - noise.value) < 3 * (found.curvature_noise[0].stderr + noise.stderr)
         assert len(candidate.training_losses) == 20
         assert candidate.stage.gradient is None
 
@@ -148,6 +150,30 @@ def test_clipping_is_carried_out_and_reported():
     assert "never reached" in run.attributes["remarks"]
 
 
+def test_noise_and_loss_are_measured_on_more_samples_than_curvature():
+    """The reference set is part of the others: no coordinate is curved where its preconditioner saw no gradient."""
+    task = small_tasks.classifier()
+    meter = StateMeter(
+        task,
+        task.samples(),
+        optimizer=OptimizerSpec(kind="adam"),
+        batch_size=8,
+        plan=MeasurementPlan(),
+        seed=0,
+        progress=lambda *_: None,
+    )
+    assert meter.reference_size == 32
+    assert meter.noise_size == 128
+    rows = {tuple(row.tolist()) for batch in meter.moment_batches for row in batch.inputs}
+    assert len(rows) == 128
+    assert {tuple(row.tolist()) for batch in meter.loss_batches for row in batch.inputs} == rows
+    assert {tuple(row.tolist()) for batch in meter.reference for row in batch.inputs} <= rows
+    assert {tuple(row.tolist()) for batch in meter.micro.batches for row in batch.inputs} <= rows
+    with torch.no_grad():
+        expected = sum(float(task.loss(task.model(b.inputs), b.target)) * len(b.target) for b in meter.loss_batches)
+    assert meter.loss() == pytest.approx(expected / 128, rel=1e-12)
+
+
 def test_an_optimizer_without_a_theory_is_measured_but_takes_no_steps():
     run = read_run(measure_run(small_tasks.classifier(), optimizer="lion", batch_size=32, plan=PLAN))
     assert run.optimizer is None
@@ -177,17 +203,18 @@ def test_batch_normalization_is_measured_as_it_trains():
     names = [name for name, _ in model.named_parameters()]
     parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
 
-    def loss(flat):
+    def loss(flat, batches=meter.reference):
         pieces = flat.split([p.numel() for p in model.parameters()])
         weights = {n: q.view(p.shape) for n, q, p in zip(names, pieces, model.parameters(), strict=True)}
         total = 0.0
-        for batch in meter.reference:
+        for batch in batches:
             output = torch.func.functional_call(model, weights, (batch.inputs,))
             total = total + task.loss(output, batch.target)
-        return total / len(meter.reference)
+        return total / len(batches)
 
     exact = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, parameters).double())[-1]
     assert float(stage["curvature"][0]) == pytest.approx(float(exact), rel=1e-3)
-    assert float(stage["loss"]) == pytest.approx(float(loss(parameters)), rel=1e-5)
+    assert len(meter.loss_batches) == 8
+    assert float(stage["loss"]) == pytest.approx(float(loss(parameters, meter.loss_batches)), rel=1e-5)
     measure_run(task, optimizer="sgd", batch_size=16, plan=plan)
     assert all(torch.equal(value, buffers[name]) for name, value in task.model.named_buffers())

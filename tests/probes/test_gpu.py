@@ -59,5 +59,5 @@ def test_a_live_optimizer_with_state_on_the_device_is_read():
         task.loss(task.model(inputs.cuda()), labels.cuda()).backward()
         optimizer.step()
     advice = recommend(task, optimizer=optimizer, batch_size=32, plan=QUICK)
-    assert advice.constant_learning_rate is None or advice.constant_learning_rate > 0
-    assert advice.run.attrs["is_trained"] if hasattr(advice.run, "attrs") else True
+    assert advice.run.is_trained
+    assert advice.learning_rate.value > 0

@@ -135,6 +135,13 @@ def test_an_optimizer_state_does_not_go_with_everything(arguments, words, resume
     assert words in result.stderr
 
 
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    for name in ("recommend", "measure", "spectrum"):
+        result = spectra(name, f"{TASKS}:classifier", "--device", "nonsense", cwd=tmp_path)
+        assert result.returncode == 1
+        assert "--device nonsense" in result.stderr
+
+
 def test_a_run_file_takes_what_can_still_change_and_refuses_the_rest(tmp_path):
     arguments = ["-o", "run.nc", "--optimizer", "sgd", "-b", "32", "--num-probes", "0"]
     assert spectra("measure", f"{TASKS}:classifier", *arguments, cwd=tmp_path).returncode == 0

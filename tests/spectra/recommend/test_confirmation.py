@@ -109,8 +109,8 @@ def test_a_lowered_rate_is_tentative_and_says_so():
 
 
 def test_a_raised_rate_is_supported_and_shows_where_it_leads():
-    held = ((0.2, 3.0, 0.9, 0.8), (0.4, 6.0, 0.7, 0.3))
-    advice = advise(fabricated_run(optimizer="sgd", candidates=((0.2, 3.0, 0.95), (0.4, 12.0, 0.7)), confirmations=held))
+    tried, held = ((0.2, 3.0, 0.95), (0.4, 12.0, 0.7)), ((0.2, 3.0, 0.9, 0.8), (0.4, 6.0, 0.7, 0.3))
+    advice = advise(fabricated_run(optimizer="sgd", candidates=tried, confirmations=held))
     found = advice.learning_rate
     assert found.evidence["limited_by"] == "stability"
     assert found.value == pytest.approx(0.4)

@@ -33,9 +33,10 @@ def test_the_weakest_check_is_repaired(changes, option, value):
     assert options(advise(fabricated_run(**changes)).next_command)[option] == value
 
 
-def test_more_micro_batches_bring_a_reference_set_that_holds_them():
-    asked = options(advise(fabricated_run(reference_size=512)).next_command)
-    assert int(asked["--micro-batches"]) * 16 <= int(asked["--reference-size"])
+def test_more_micro_batches_bring_samples_for_them():
+    asked = options(advise(fabricated_run(reference_size=32, noise_size=512)).next_command)
+    assert int(asked["--micro-batches"]) * 16 <= int(asked["--noise-size"])
+    assert "--reference-size" not in asked
 
 
 def test_another_draw_where_the_data_are_used_up():

@@ -64,6 +64,9 @@ def test_numbers_are_those_of_the_advice(kind, form):
     for item in advice.recommendations:
         if not item.value:
             continue
+        if item.quantity == "max_stable_learning_rate" and form == "text":
+            assert advice.own_stable_limit is not None  # shown in its place
+            continue
         value = number(item.value) if item.unit == "1" else str(round(item.value))
         assert (f"{item.value:g}" if item.quantity == "momentum" else value) in page
         if item.low is not None:

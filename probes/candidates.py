@@ -9,7 +9,7 @@ import xarray as xr
 from probes.noise import MIN_MICRO_BATCHES
 from probes.state_meter import StateMeter
 from probes.training import TrainingRun
-from spectra.recommend.confirmation import Confirmation, next_confirmation
+from spectra.recommend.confirmation import FOLLOWED, Confirmation, is_on_plateau, next_confirmation
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.run import read_stage
 from spectra.recommend.self_consistent import Candidate, SelfConsistentRate, consistency_rule, next_candidate
@@ -62,7 +62,7 @@ def try_candidates(
     tried: list[Candidate] = []
     pairs: xr.Dataset | None = None
     while (rate := next_candidate(tried, first=first, initial_loss=initial_loss, rule=rule)) is not None:
-        dataset, pairs = _followed(meter, train, rate, num_steps=num_steps, start=pairs)
+        dataset, pairs = _followed(meter, train, rate, looks=(num_steps,), size=num_steps, start=pairs)
         limit, loss = _limit_and_loss(dataset, meter)
         tried.append(Candidate(learning_rate=rate, limit=limit, loss=loss))
         keep(dataset)
@@ -80,7 +80,7 @@ def confirm_rate(
 ) -> list[Confirmation]:
     """Follow the rate that was found for more steps, halve it until it holds, or double it while that pays.
 
-    Parameters are those of :func:`try_candidates`; ``num_steps`` is even. The rule is that of
+    Parameters are those of :func:`try_candidates`, ``num_steps`` being those of the candidates. The rule is that of
     :mod:`spectra.recommend.confirmation`.
     """
     tried: list[Confirmation] = []
@@ -88,18 +88,24 @@ def confirm_rate(
     if found.value is None:
         return tried
     climb = {"value": found.value, "may_climb": found.limited_by == "stability"}
+    looks = tuple(num_steps * factor for factor in FOLLOWED)
     while (rate := next_confirmation(tried, initial_loss=initial_loss, **climb)) is not None:  # type: ignore[arg-type]
         dataset, pairs = _followed(
             meter,
             train,
             rate,
-            num_steps=num_steps,
+            looks=looks,
+            size=num_steps * FOLLOWED[-1],
             start=pairs,
-            midway=num_steps // 2,
+            is_careful=True,
+            goes_on=lambda loss: is_on_plateau(loss, initial_loss=initial_loss),
         )
         limit, loss = _limit_and_loss(dataset, meter)
         midway = float(dataset["midway_loss"])
         tried.append(Confirmation(learning_rate=rate, limit=limit, loss=loss, midway_loss=midway))
+        if not tried[-1].diverged:  # gains are compared after equal numbers of steps
+            taken = int(np.sum(np.isfinite(dataset["training_loss"].values)))
+            looks = (taken // 2, taken)
         keep(dataset)
     return tried
 
@@ -109,42 +115,48 @@ def _followed(
     train: Callable[[float], TrainingRun],
     rate: float,
     *,
-    num_steps: int,
+    looks: tuple[int, ...],
+    size: int,
     start: xr.Dataset | None,
-    midway: int | None = None,
+    is_careful: bool = False,
+    goes_on: Callable[[float], bool] = lambda _: True,
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Train at a rate from the given state, measure, and set the model back; return also the eigenpairs found."""
+    """Train at a rate from the given state, measure, and set the model back; return also the eigenpairs found.
+
+    The loss is looked at after the steps ``looks``; from the second look on, training ends unless it ``goes_on``.
+    """
     assert meter.optimizer is not None
     label = f"learning rate {rate:.3g}"
     state = copy.deepcopy(meter.model.state_dict())
-    losses, midway_loss = np.full(num_steps, np.nan), np.inf
-    count = len(meter.micro.batches) if midway else half_of_micro_batches(meter)
+    losses, seen = np.full(size, np.nan), [np.inf]
+    count = len(meter.micro.batches) if is_careful else half_of_micro_batches(meter)
     stage: xr.Dataset | None = None
     try:
         training = train(rate)
-        meter.progress(f"{label}: {num_steps} real steps", 0, num_steps)
-        alive = True
-        if midway is not None and (alive := training.advance(midway)):
-            midway_loss = meter.loss()
-        alive = alive and training.advance(num_steps - len(training.losses))
+        for look in looks:
+            meter.progress(f"{label}: {look} real steps", len(training.losses), look)
+            alive = training.advance(look - len(training.losses))
+            seen.append(meter.loss() if alive else np.inf)
+            if not np.isfinite(seen[-1]) or (look != looks[0] and not goes_on(seen[-1])):
+                break
         meter.cost.gradients(len(training.losses), meter.batch_size)
         losses[: len(training.losses)] = training.losses
-        if alive and np.isfinite(loss := meter.loss()):
+        if np.isfinite(seen[-1]):
             stage, _, start = meter.measure(
                 label,
                 second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
                 start=start,
-                tolerance=TOLERANCE if midway is None else CONFIRMED_TOLERANCE,
-                max_steps=MAX_WARM_STEPS if midway is None and start is not None else None,
+                tolerance=CONFIRMED_TOLERANCE if is_careful else TOLERANCE,
+                max_steps=None if is_careful or start is None else MAX_WARM_STEPS,
                 num_directions=NUM_DIRECTIONS,
                 num_micro_batches=count,
-                loss=loss,
+                loss=seen[-1],
                 with_gradients=False,
             )
     finally:
         meter.model.load_state_dict(state)
     dataset = _dataset(rate, stage, losses, meter, num_micro_batches=count)
-    return (dataset if midway is None else dataset.assign(midway_loss=midway_loss)), start
+    return (dataset.assign(midway_loss=seen[-2]) if is_careful else dataset), start
 
 
 def half_of_micro_batches(meter: StateMeter) -> int:

@@ -250,7 +250,7 @@ class _Session:
             confirm_rate(
                 meter,
                 self.training_run,
-                num_steps=2 * steps,
+                num_steps=steps,
                 found=found,
                 initial_loss=loss,
                 keep=lambda candidate: self.keep_candidate(candidate, self.record.confirmations, on_stage),

@@ -10,7 +10,10 @@ runs before training and is given apart. The budget is 3 %; what does not fit is
 Memory is what PyTorch allocates, from its own profiler: parameters, gradients, moments and the largest sum of all that
 is alive during a step (``step_peak_bytes``) or a measurement (``measurement_peak_bytes``); target 1.3.
 
+On a GPU times are wall times of finished kernels, and memory is that of PyTorch's allocator on the device.
+
     python scripts/benchmarks/recorder_overhead.py --output recorder_overhead.json
+    python scripts/benchmarks/recorder_overhead.py --device cuda
 """
 
 import tempfile
@@ -23,7 +26,14 @@ from environment import arguments, set_threads, write
 
 EVERY = 100
 #: Batch size of training, blocks of 100 steps in each of the two copies, samples of the smaller reference set.
-TASKS = {"digits_mlp": (256, 100, 32), "digits_cnn": (256, 12, 32), "char_transformer": (64, 4, 12)}
+TASKS = {
+    "digits_mlp": (256, 100, 32),
+    "digits_cnn": (256, 12, 32),
+    "char_transformer": (64, 4, 12),
+    "gpt_25m": (64, 4, 16),
+}
+#: Without a GPU this one takes an hour.
+LARGE = ("gpt_25m",)
 
 
 class PausableClock:
@@ -45,10 +55,17 @@ class PausableClock:
         self._passed, self._since = self(), None
 
 
-def peak_bytes(act: Callable[[], object]) -> int:
+def peak_bytes(act: Callable[[], object], device: str) -> int:
     """Return the largest sum of what is allocated and not freed while ``act`` runs, beyond what was there before."""
     import torch
 
+    if device != "cpu":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        act()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         act()
     events = profiler.profiler.kineto_results.events()
@@ -63,14 +80,14 @@ def peak_bytes(act: Callable[[], object]) -> int:
 class Training:
     """A copy of an example in training."""
 
-    def __init__(self, name: str, batch_size: int) -> None:
+    def __init__(self, name: str, batch_size: int, device: str) -> None:
         import numpy as np
         import torch
+        from recommend_cost import build
 
-        from probes import examples
         from probes.training import shuffled_batches
 
-        self.task = getattr(examples, name)()
+        self.task = build(name, device)
         self.task.model.train()
         self.optimizer = torch.optim.AdamW(self.task.model.parameters(), lr=1e-3)
         self.batches = shuffled_batches(self.task.samples(), batch_size=batch_size, rng=np.random.default_rng(0))
@@ -99,12 +116,24 @@ class Training:
         return parameters * (1 + gradients) + moments
 
 
-def measure(name: str, *, batch_size: int, num_blocks: int, smaller: dict[str, int], folder: Path) -> dict[str, Any]:
+def seconds_of(device: str) -> float:
+    """Return processor time; on a GPU wall time, when all its kernels have ended."""
+    import torch
+
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def measure(
+    name: str, *, batch_size: int, num_blocks: int, smaller: dict[str, int], folder: Path, device: str
+) -> dict[str, Any]:
     """Train both copies in turn and compare."""
     from probes import Recorder
     from spectra.recording import read_recording
 
-    bare, control, recorded = (Training(name, batch_size) for _ in range(3))
+    bare, control, recorded = (Training(name, batch_size, device) for _ in range(3))
     clock = PausableClock()
     for training in (bare, control, recorded):
         for _ in range(5):
@@ -125,19 +154,19 @@ def measure(name: str, *, batch_size: int, num_blocks: int, smaller: dict[str, i
     seconds = {"bare": 0.0, "control": 0.0, "recorded": 0.0}
     for _ in range(num_blocks):
         for label, training in (("bare", bare), ("control", control)):
-            begin = time.process_time()
+            begin = seconds_of(device)
             for _ in range(EVERY):
                 training.step()
-            seconds[label] += time.process_time() - begin
-        begin = time.process_time()
+            seconds[label] += seconds_of(device) - begin
+        begin = seconds_of(device)
         clock.run()
         for _ in range(EVERY):
             recorded.step(recorder.step)
         clock.pause()
-        seconds["recorded"] += time.process_time() - begin
+        seconds["recorded"] += seconds_of(device) - begin
     recorded.optimizer.zero_grad()
-    step_peak = recorded.persistent_bytes(gradients=False) + peak_bytes(recorded.step)
-    measurement_peak = recorded.persistent_bytes(gradients=True) + peak_bytes(recorder.measure)
+    step_peak = recorded.persistent_bytes(gradients=False) + peak_bytes(recorded.step, device)
+    measurement_peak = recorded.persistent_bytes(gradients=True) + peak_bytes(recorder.measure, device)
     recorder.close()
     found = read_recording(path)
     during = found.isel(step=(found["step"] >= 1) & (found["step"] <= num_blocks * EVERY)).isel(step=slice(0, -1))
@@ -178,6 +207,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = arguments(__doc__)
     parser.add_argument("--task", choices=TASKS, help="this one only")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     set_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -188,12 +218,21 @@ def main() -> None:
                 num_blocks=1 if options.quick else num_blocks,
                 smaller=smaller,
                 folder=Path(folder),
+                device=options.device,
             )
             for name, (batch_size, num_blocks, small) in TASKS.items()
             for smaller in ({}, {"reference_size": small, "num_micro_batches": 4})
-            if name == options.task or (options.task is None and not (options.quick and name == "char_transformer"))
+            if name == options.task
+            or (
+                options.task is None
+                and (options.device != "cpu" or name not in LARGE)
+                and not (options.quick and name == "char_transformer")
+            )
         ]
-    write({"benchmark": "recorder overhead", "every": EVERY, "budget": 0.03, "cells": cells}, options.output)
+    write(
+        {"benchmark": "recorder overhead", "device": options.device, "every": EVERY, "budget": 0.03, "cells": cells},
+        options.output,
+    )
 
 
 if __name__ == "__main__":

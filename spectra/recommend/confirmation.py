@@ -1,4 +1,4 @@
-r"""Does a learning rate still hold after twice the steps? If not it is halved; if stability held it back, doubled.
+r"""Does a learning rate still hold after twice the steps? Its half or its double may do better.
 
 A few steps may not leave the plateau where training began, above all with small batches: then curvature, and with it
 ``q = r / r_max``, is still small, and rates look harmless that are not. So the rate that the search found is trained
@@ -7,18 +7,21 @@ with for ``2 s`` steps from the given state. It holds if there
 * the loss is finite, and has not risen since step ``s`` by more than a tenth of what the first ``s`` steps gained;
 * ``q`` is at most 3.
 
+While the loss has fallen by less than a quarter, training has not left the plateau, and the ``2 s`` steps are followed
+by ``2 s`` more before that is judged.
+
 On the tuning tasks of docs/validation.md every rate that was found passes, with ``q`` up to 2.5. A rate that does not
 hold is halved and tried again.
 
 The opposite happens too. A rate beyond the limit that its first steps meet can flatten the curvature (training at the
 edge of stability: Cohen et al. 2021, arXiv 2103.00065; the catapult of Lewkowycz et al. 2020, arXiv 2003.02218), and
 the first rate past its own limit is where the search ends. So where stability ended it and the rate holds, its double
-is followed as well, and taken if it holds and has gained at least a quarter more:
+is followed as well, and taken if it holds and has gained at least a quarter more after the same number of steps:
 
 .. math:: L_0 - L_{2s}(2 r) \ge 1.25 (L_0 - L_{2s}(r)) ,
 
-and so on from there. On the tuning tasks this doubles the rate of plain SGD on the recurrent network at two of three
-batch sizes, where that lowers the regret, and else changes nothing.
+and so on from there. Where on the other hand a rate holds with ``q > 1``, its half is followed, and taken if its loss
+is lower.
 """
 
 import math
@@ -31,13 +34,17 @@ from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.run import RunMeasurements
 
-__all__ = ["Confirmation", "confirmations_of", "confirmed_rate", "next_confirmation"]
+__all__ = ["Confirmation", "confirmations_of", "confirmed_rate", "is_on_plateau", "next_confirmation"]
 
 MAX_CONSISTENCY = 3.0
 MAX_RISE = 0.1
-MAX_TRIES = 4
+MAX_TRIES = 5
 #: What the double of a rate must have gained over what the rate did.
 MIN_GAIN = 1.25
+#: A loss above this part of the initial one is one of the plateau where training began.
+PLATEAU = 0.75
+#: Losses are looked at after so many times the steps of a candidate; the last only where training is on the plateau.
+FOLLOWED = (1, 2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +92,26 @@ class Confirmation:
         return "stability" if self.consistency > MAX_CONSISTENCY else ""
 
 
+def is_on_plateau(loss: float, *, initial_loss: float) -> bool:
+    """Whether the loss has fallen by less than a quarter of the initial one.
+
+    Examples
+    --------
+    >>> is_on_plateau(1.8, initial_loss=2.0), is_on_plateau(1.2, initial_loss=2.0)
+    (True, False)
+    """
+    return loss > initial_loss - (1 - PLATEAU) * abs(initial_loss)
+
+
 def next_confirmation(
     tried: Sequence[Confirmation], *, value: float, initial_loss: float, may_climb: bool = False
 ) -> float | None:
-    """Return the rate to follow next, beginning with ``value``; None when the answer is known, or after four.
+    """Return the rate to follow next, beginning with ``value``; None when the answer is known, or after five.
 
     Parameters
     ----------
     tried : sequence of Confirmation
-        In the order in which they were tried.
+        In any order.
     value : float
         The rate that the search found.
     initial_loss : float
@@ -116,15 +134,18 @@ def next_confirmation(
         return value
     if len(tried) >= MAX_TRIES:
         return None
-    last = tried[-1]
-    if tried[0].broken(initial_loss):
-        return last.learning_rate / 2 if last.broken(initial_loss) else None
-    climbs = may_climb and confirmed_rate(tried, initial_loss=initial_loss) == last.learning_rate
-    return 2 * last.learning_rate if climbs else None
+    rates = [confirmation.learning_rate for confirmation in tried]
+    taken = confirmed_rate(tried, initial_loss=initial_loss, value=value)
+    if taken is None:
+        return min(rates) / 2
+    if may_climb and taken == max(rates):
+        return 2 * taken
+    consistency = next(c.consistency for c in tried if c.learning_rate == taken)
+    return taken / 2 if consistency > 1 and taken == min(rates) else None
 
 
-def confirmed_rate(tried: Sequence[Confirmation], *, initial_loss: float) -> float | None:
-    """Return the smallest rate that holds, or the larger one whose gain is worth it; None if none holds.
+def confirmed_rate(tried: Sequence[Confirmation], *, initial_loss: float, value: float) -> float | None:
+    """Return the rate to recommend of those that were followed, or None if none holds.
 
     Parameters
     ----------
@@ -132,13 +153,22 @@ def confirmed_rate(tried: Sequence[Confirmation], *, initial_loss: float) -> flo
         In any order.
     initial_loss : float
         Loss on the reference set where every rate started.
+    value : float
+        The rate that the search found: larger ones have to gain :data:`MIN_GAIN` times as much.
+
+    Examples
+    --------
+    >>> tried = [Confirmation(learning_rate=r, limit=1.0, midway_loss=1.5, loss=1.4 - r / 2) for r in (0.5, 1.0)]
+    >>> confirmed_rate(tried, initial_loss=2.0, value=1.0), confirmed_rate(tried, initial_loss=2.0, value=0.5)
+    (1.0, 1.0)
     """
     found: Confirmation | None = None
-    for candidate in sorted(tried, key=lambda c: c.learning_rate):
-        if candidate.broken(initial_loss):
+    for larger in sorted(tried, key=lambda confirmation: confirmation.learning_rate):
+        if larger.broken(initial_loss):
             continue
-        if found is None or initial_loss - candidate.loss >= MIN_GAIN * (initial_loss - found.loss):
-            found = candidate
+        factor = MIN_GAIN if larger.learning_rate > value * (1 + 1e-9) else 1.0
+        if found is None or initial_loss - larger.loss >= factor * (initial_loss - found.loss):
+            found = larger
     return None if found is None else found.learning_rate
 
 

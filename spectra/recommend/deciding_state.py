@@ -149,8 +149,10 @@ def _replacement(run: RunMeasurements, optimizer: OptimizerSpec) -> MeasuredCand
     found = self_consistent_rate(
         candidates_of(run, optimizer=optimizer), initial_loss=initial, rule=consistency_rule(optimizer)
     )
-    held = confirmed_rate(confirmations_of(run, optimizer=optimizer), initial_loss=initial)
-    if found.value is None or held is None or math.isclose(held, found.value, rel_tol=1e-9):
+    if found.value is None:
+        return None
+    held = confirmed_rate(confirmations_of(run, optimizer=optimizer), initial_loss=initial, value=found.value)
+    if held is None or math.isclose(held, found.value, rel_tol=1e-9):
         return None
     return next(c for c in run.confirmations if c.learning_rate == held)
 

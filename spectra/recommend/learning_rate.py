@@ -164,24 +164,25 @@ def _self_consistent(
     verdict, reason = verdict_of(checks)
     value = float("nan") if found.value is None else found.value
     below, above = _spread(optimizer)
-    changed = ""
-    limited_by = found.limited_by
+    changed, held, limited_by = "", None, found.limited_by
     if confirmations and found.value is not None:
-        held = confirmed_rate(confirmations, initial_loss=run.stages[0].loss)
+        held = confirmed_rate(confirmations, initial_loss=run.stages[0].loss, value=found.value)
         value = float("nan") if held is None else held
         if value < found.value * (1 - 1e-9):
-            changed = "; halved until it held for twice the steps"
-            if any(c.diverged for c in confirmations):
-                limited_by = "divergence"
+            changed = "; halved until it held for twice the steps and its half gained less"
         elif value > found.value * (1 + 1e-9):
             changed = f"; times {value / found.value:.3g}, which gained at least a quarter more over twice the steps"
+        if any(c.diverged and c.learning_rate > value for c in confirmations):
+            limited_by = "divergence"
+            value *= rule.divergence_margin
+            changed += f"; times {rule.divergence_margin:g}, since twice that diverged"
     evidence: dict[str, float | str | None] = {
         "rule": f"self-consistent: of the rates within the stable limit that their own steps lead to, the one that "
         f"lowers the loss most; {_LIMITED[found.limited_by]}"
         + (f"; times {rule.margin:g}" if rule.margin != 1 else "")
         + changed,
         "found_before_confirmation": found.value,
-        "confirmed_value": value if confirmations and np.isfinite(value) else None,
+        "confirmed_value": held,
         "limited_by": found.limited_by,
         **_evidence(run, optimizer, probe, run.batch_size),
     }

@@ -91,11 +91,13 @@ def _followed(advice: Advice) -> str:
     if found is None or used is None or not advice.run.confirmations:
         return ""
     steps = max(len(confirmation.training_losses) for confirmation in advice.run.confirmations)
+    diverged = [c.learning_rate for c in advice.run.confirmations if c.stage is None and c.learning_rate > used]
+    edge = f" {number(min(diverged))} diverges, so that a margin of 0.7 is taken." if diverged else ""
     if math.isclose(found, used, rel_tol=1e-9):
-        return f" Followed for {steps} steps it holds."
+        return f" Followed for {steps} steps it holds.{edge}"
     if used < found:
-        return f" Followed for {steps} steps it did not hold; {number(used)} does."
-    return f" Followed for {steps} steps {number(used)} holds too and gains at least a quarter more: it is recommended."
+        return f" Followed for {steps} steps {number(used)} does better.{edge}"
+    return f" Followed for {steps} steps {number(used)} holds too, and gains at least a quarter more.{edge}"
 
 
 def _momentum(advice: Advice) -> list[str]:

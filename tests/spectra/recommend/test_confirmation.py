@@ -14,7 +14,7 @@ def followed(outcome, *, value, initial_loss=2.0, may_climb=False):
     while (rate := next_confirmation(tried, value=value, initial_loss=initial_loss, may_climb=may_climb)) is not None:
         tried.append(outcome(rate))
         assert len(tried) < 10
-    return tried, confirmed_rate(tried, initial_loss=initial_loss)
+    return tried, confirmed_rate(tried, initial_loss=initial_loss, value=value)
 
 
 def test_rates_are_halved_until_one_holds():
@@ -26,11 +26,11 @@ def test_rates_are_halved_until_one_holds():
     assert rate == 0.25
 
 
-def test_four_tries_and_no_answer():
+def test_five_tries_and_no_answer():
     tried, rate = followed(
         lambda r: Confirmation(learning_rate=r, limit=math.nan, midway_loss=math.inf, loss=math.inf), value=1.0
     )
-    assert len(tried) == 4
+    assert len(tried) == 5
     assert rate is None
 
 
@@ -49,7 +49,7 @@ def ends_at(**losses):
     [
         (ends_at(r1=1.0, r2=0.7, r4=0.6), [1, 2, 4], 2.0),  # gains 1, 1.3, 1.4
         (ends_at(r1=1.0, r2=0.76), [1, 2], 1.0),  # 1.24 is not worth it
-        (ends_at(r1=1.5, r2=1.3, r4=1.0, r8=0.0), [1, 2, 4, 8], 8.0),  # four at most
+        (ends_at(r1=1.8, r2=1.7, r4=1.5, r8=1.0, r16=0.0), [1, 2, 4, 8, 16], 16.0),  # five at most
         (ends_at(r1=1.0, r2=None), [1, 2], 1.0),
         (ends_at(r1=1.0, r2=1.95), [1, 2], 1.0),
         (ends_at(**{"r1": None, "r0.5": 1.0}), [1, 0.5], 0.5),
@@ -59,7 +59,25 @@ def test_rates_climb_while_that_gains_a_quarter_more(outcome, visited, rate):
     tried, found = followed(outcome, value=1.0, may_climb=True)
     assert [confirmation.learning_rate for confirmation in tried] == visited
     assert found == rate
-    assert confirmed_rate(tried[::-1], initial_loss=2.0) == rate
+    assert confirmed_rate(tried[::-1], initial_loss=2.0, value=1.0) == rate
+
+
+@pytest.mark.parametrize(
+    ("limit", "losses", "visited", "rate"),
+    [
+        (0.5, {1: 1.0, 0.5: 1.2}, [1, 0.5], 1.0),  # q = 2, and the half gains less
+        (0.5, {1: 1.0, 0.5: 0.8, 0.25: 0.5}, [1, 0.5], 0.5),  # q = 1 is consistent
+        (0.2, {1: 1.0, 0.5: 0.8, 0.25: 0.9}, [1, 0.5, 0.25], 0.5),  # q = 5 breaks the first, 2.5 does not the second
+        (1.0, {1: 1.0}, [1], 1.0),
+    ],
+)
+def test_the_half_of_a_rate_past_its_limit_is_taken_if_its_loss_is_lower(limit, losses, visited, rate):
+    def outcome(r):
+        return Confirmation(learning_rate=r, limit=limit, midway_loss=1.9, loss=losses[r])
+
+    tried, found = followed(outcome, value=1.0)
+    assert [confirmation.learning_rate for confirmation in tried] == visited
+    assert found == rate
 
 
 def test_rates_do_not_climb_unless_stability_ended_the_search():
@@ -120,10 +138,11 @@ def test_a_raised_rate_is_supported_and_shows_where_it_leads():
     assert advice.own_stable_limit.evidence["curvature"] == pytest.approx(6.0)
 
 
-def test_a_lowered_rate_that_diverged_above_gets_no_higher_peak():
+def test_below_a_rate_that_diverged_there_is_a_margin_and_no_higher_peak():
     held = ((0.1, 3.0, 0.6, 0.4), (0.2, 3.0, 0.5, float("nan")))
     run = fabricated_run(optimizer="sgd", candidates=TRIED, confirmations=held)
-    assert advise(run, schedule="linear").learning_rate.value == pytest.approx(0.1)
+    assert advise(run).learning_rate.value == pytest.approx(0.07)
+    assert advise(run, schedule="linear").learning_rate.value == pytest.approx(0.07)
     assert advise(fabricated_run(optimizer="sgd", candidates=TRIED), schedule="linear").linear_decay_peak > 0.2
 
 

@@ -91,6 +91,9 @@ class StateMeter:
         self.cost = Cost()
         self.relative_rates = relative_rates
         self.model = copy.deepcopy(task.model)
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.RNNBase):
+                module.flatten_parameters()  # which a copy is not, as cuDNN notes at every call
         self.model.eval()
         self.normalization = batch_normalization(self.model)
         for module in self.normalization:

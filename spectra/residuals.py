@@ -99,7 +99,7 @@ def error_bounds(found: Certified, pairs: RitzPairs, index: list[int], *, tolera
 
 
 def _oriented(rows: np.ndarray) -> np.ndarray:
-    """Return rows of norm one whose entry of largest modulus is positive."""
-    rows = rows / np.linalg.norm(rows, axis=1)[:, None]
-    pivot = np.take_along_axis(rows, np.argmax(np.abs(rows), axis=1)[:, None], axis=1)
-    return np.where(pivot < 0, -rows, rows)
+    """Scale rows to norm one, in place, with the sign that makes the entry of largest modulus positive."""
+    for row in rows:
+        row /= np.linalg.norm(row) * (-1.0 if -row.min() > row.max() else 1.0)
+    return rows

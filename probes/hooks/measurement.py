@@ -88,7 +88,8 @@ class Probe:
         self.bench, self.spec, self.batch_size = bench, spec, batch_size
         self.optimizer = None if optimizer is None else inner(optimizer)
         self.quantities, self.tolerance, self.max_products = quantities, tolerance, max_products
-        self._generator = torch.Generator(device="cpu").manual_seed(rng)
+        # On the device: drawing a vector on the host takes longer than a step of a large model on a GPU.
+        self._generator = torch.Generator(device=bench.like.device).manual_seed(rng)
         self._vectors: dict[str, Tensor] = {}
 
     def measure(self, *, learning_rate: float) -> Measurement:
@@ -154,7 +155,9 @@ class Probe:
     def _search(self, result: Measurement, name: str, scaling: Tensor | None) -> TopPair:
         multiply = self._space(scaling)
         before = self._vectors.get(name)
-        start = torch.randn(self.bench.like.shape, generator=self._generator) if before is None else before
+        start = before
+        if start is None:
+            start = torch.randn(self.bench.like.shape, generator=self._generator, device=self._generator.device)
         pair = top_pair(
             multiply,
             start.to(self.bench.like),

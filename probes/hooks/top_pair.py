@@ -91,7 +91,7 @@ def top_pair(
         raise ArgumentError(f"at least 2 products are needed; got max_products={max_products}")
     first = _unit(start.detach())
     if generator is not None:
-        drawn = torch.randn(first.shape, generator=generator, dtype=torch.float32).to(first)
+        drawn = torch.randn(first.shape, generator=generator, dtype=torch.float32, device=generator.device).to(first)
         first = _unit(first + RANDOM_PART * _unit(drawn))
     n = first.shape[0]
     least = min(2, n)

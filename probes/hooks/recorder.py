@@ -93,8 +93,9 @@ class Recorder:
 
     Notes
     -----
-    Memory beyond model, gradients and optimizer: the graph of ``samples_in_memory`` samples, seven vectors of n
-    numbers, or ``num_micro_batches`` of them. Between measurements: one vector for each kind of sharpness, on the host,
+    Memory beyond model, gradients and optimizer: the graph of ``samples_in_memory`` samples and six vectors of n
+    numbers, or ``num_micro_batches + 2`` of them for noise; twice that with the curvature noise of a preconditioned
+    space. Between measurements: one vector for each kind of sharpness, on the host,
     and the reference set. Measured by ``scripts/benchmarks/recorder_overhead.py``.
 
     Of several data-parallel processes let one record; it measures its own replica.

@@ -78,7 +78,8 @@ def top_pair(
 
     Notes
     -----
-    Memory: seven vectors of n numbers. Source: Paige (1972); Wu and Simon (2000).
+    Memory: as many vectors of n numbers as products were taken, five at most, beside what a product takes.
+    Source: Paige (1972); Wu and Simon (2000).
 
     Examples
     --------
@@ -92,21 +93,20 @@ def top_pair(
     first = _unit(start.detach())
     if generator is not None:
         drawn = torch.randn(first.shape, generator=generator, dtype=torch.float32, device=generator.device).to(first)
-        first = _unit(first + RANDOM_PART * _unit(drawn))
+        first = _unit(first.add_(drawn, alpha=RANDOM_PART / _norm(drawn)))
+        del drawn
     n = first.shape[0]
-    least = min(2, n)
-    basis = torch.zeros(min(MAX_BASIS, n), n, dtype=first.dtype, device=first.device)
-    basis[0], rows, done = first, 1, 0
-    projected = np.zeros((basis.shape[0], basis.shape[0]))
+    size, least = min(MAX_BASIS, n), min(2, n)
+    basis, done = [first], 0
+    projected = np.zeros((size, size))
+    del start, first
     while True:
-        image = multiply(basis[rows - 1])
+        rows = len(basis)
+        image = multiply(basis[-1])
+        if image.data_ptr() == basis[-1].data_ptr():
+            image = image.clone()
         done += 1
-        held = basis[:rows]
-        coefficients = held @ image
-        image = image - held.T @ coefficients
-        correction = held @ image
-        image -= held.T @ correction
-        column = (coefficients + correction).double().cpu().numpy()
+        column = _project_out(basis, image) + _project_out(basis, image)
         coupling = float(torch.linalg.vector_norm(image))
         if not (np.all(np.isfinite(column)) and np.isfinite(coupling)):
             raise NonFiniteError(f"product {done} of the search for the largest eigenvalue is not finite")
@@ -115,21 +115,39 @@ def top_pair(
         value, weights = float(values[-1]), vectors[:, -1]
         residual = coupling * abs(float(weights[-1]))
         norm = float(np.max(np.abs(values)))
-        exhausted = coupling <= 64 * torch.finfo(first.dtype).eps * norm or rows == n
+        exhausted = coupling <= 64 * torch.finfo(image.dtype).eps * norm or rows == n
         settled = done >= least and residual <= tolerance * abs(value)
         if exhausted or settled or done >= max_products:
-            vector = held.T @ torch.as_tensor(weights).to(held)
-            return TopPair(value, residual, _unit(vector), done)
-        if rows == basis.shape[0]:
-            basis[0] = _unit(held.T @ torch.as_tensor(weights).to(held))
+            return TopPair(value, residual, _unit(_combination(basis, weights)), done)
+        if rows == size:
+            basis = [_unit(_combination(basis, weights))]
             projected[:] = 0.0
-            projected[0, 0], rows = value, 1
-        basis[rows] = image / coupling
-        rows += 1
+            projected[0, 0] = value
+        basis.append(image.div_(coupling))
 
 
-def _unit(vector: Tensor) -> Tensor:
+def _project_out(basis: list[Tensor], vector: Tensor) -> np.ndarray:
+    """Subtract from a vector, in place, its components along orthonormal ones; return these."""
+    found = torch.stack([torch.dot(other, vector) for other in basis]).double().cpu().numpy()
+    for other, coefficient in zip(basis, found, strict=True):
+        vector.add_(other, alpha=-float(coefficient))
+    return found
+
+
+def _combination(basis: list[Tensor], weights: np.ndarray) -> Tensor:
+    """Return a linear combination; the vectors are spent."""
+    result = basis.pop(0).mul_(float(weights[0]))
+    for weight in weights[1:]:
+        result.add_(basis.pop(0), alpha=float(weight))
+    return result
+
+
+def _norm(vector: Tensor) -> float:
     norm = float(torch.linalg.vector_norm(vector))
     if not norm > 0 or not np.isfinite(norm):
         raise ArgumentError(f"a start vector must have a positive finite norm; got {norm}")
-    return vector / norm
+    return norm
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / _norm(vector)

@@ -146,7 +146,9 @@ class Workbench:
                 if len(self.pieces) == 1:
                     self._kept = built
                     self.loss = float(built.loss)
-            product = built.multiply(vector[:, None])[:, 0] * self._share(index)
+            product = built.multiply(vector[:, None])[:, 0]
+            if (share := self._share(index)) != 1.0:
+                product = product.mul_(share)
             result = product if result is None else result.add_(product)
         self.num_products += 1
         assert result is not None  # some sample counts

@@ -5,8 +5,8 @@ The flow:
 1. the given state, and states after a few gentle steps (0 and 10 real steps by default): top Ritz pairs of the
    Hessian on a fixed reference set, in the space of the optimizer's preconditioner; curvature noise of those
    directions and gradient noise, from disjoint micro-batches;
-2. candidate learning rates, each with real steps from the given state, and the one that was found followed for twice
-   as many (:mod:`probes.candidates`);
+2. candidate learning rates, each with real steps from the given state; the one that was found, and maybe its half or
+   double, followed for two or four times as many (:mod:`probes.candidates`);
 3. on request a spectral measure at the last gentle state, by stochastic Lanczos quadrature.
 
 Everything runs on a deep copy of the model; nothing of the user's is touched.
@@ -114,10 +114,10 @@ def measure_run(
 
     Notes
     -----
-    Cost at the defaults: two stages of about 2 x 10 to 2 x 60 products on the reference set for the Ritz pairs, 24
-    products and 24 gradients for the noise; five to eight candidates of 40 steps and about a dozen products, one more
-    of 80 steps, and of each micro-batch two or three products. The run says what was spent: ``num_matvecs``,
-    ``num_gradients``, ``sample_gradients`` and ``seconds``.
+    Cost at the defaults: two stages of about 15 to 40 products on the reference set for the Ritz pairs, three for each
+    micro-batch and one gradient; four to eight candidates of 40 steps with about ten products on the reference set and
+    one of two directions for every second micro-batch; one to five rates followed for 80 or 160 steps. The run says
+    what was spent: ``num_matvecs``, ``num_gradients``, ``sample_gradients`` and ``seconds``.
     """
     plan = plan or MeasurementPlan()
     trainer = Trainer.of(task, optimizer, clip_norm=clip_norm, micro_batch_size=micro_batch_size)

@@ -101,14 +101,14 @@ def candidate_checks(
 
 
 def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float, *, value: float) -> Check:
-    """Return the check that the rate found holds for twice the steps; a lower one that does leaves it TENTATIVE."""
+    """Return the check that the rate found holds when followed on; a lower one that does leaves it TENTATIVE."""
     seen = "; ".join(
         f"{c.learning_rate:.3g}: loss {c.midway_loss:.3g} to {c.loss:.3g}, rate / limit {c.consistency:.2g}"
         for c in confirmations
     )
     held = [c.learning_rate for c in confirmations if not c.broken(initial_loss)]
     return Check(
-        claim="the rate holds for twice the steps",
+        claim="the rate holds for at least twice the steps",
         observed=seen or "not followed",
         required=f"the loss does not rise, rate / limit at most {MAX_CONSISTENCY:g}; else it is halved until it holds",
         passed=any(rate >= value * (1 - 1e-9) for rate in held),

@@ -49,7 +49,7 @@ FOLLOWED = (1, 2, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
-    """What became of a rate after twice the steps.
+    """What became of a rate after two or four times the steps of a candidate.
 
     Attributes
     ----------

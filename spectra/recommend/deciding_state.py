@@ -144,7 +144,7 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
 
 
 def _replacement(run: RunMeasurements, optimizer: OptimizerSpec) -> MeasuredCandidate | None:
-    """Return the rate that the one found was replaced by when it was followed for twice the steps, if it was."""
+    """Return the rate that the one found was replaced by when it was followed on, if it was."""
     initial = run.stages[0].loss
     found = self_consistent_rate(
         candidates_of(run, optimizer=optimizer), initial_loss=initial, rule=consistency_rule(optimizer)

@@ -169,9 +169,9 @@ def _self_consistent(
         held = confirmed_rate(confirmations, initial_loss=run.stages[0].loss, value=found.value)
         value = float("nan") if held is None else held
         if value < found.value * (1 - 1e-9):
-            changed = "; halved until it held for twice the steps and its half gained less"
+            changed = "; halved until it held for at least twice the steps and its half gained less"
         elif value > found.value * (1 + 1e-9):
-            changed = f"; times {value / found.value:.3g}, which gained at least a quarter more over twice the steps"
+            changed = f"; times {value / found.value:.3g}, which gained at least a quarter more when followed on"
         if any(c.diverged and c.learning_rate > value for c in confirmations):
             limited_by = "divergence"
             value *= rule.divergence_margin

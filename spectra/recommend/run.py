@@ -6,7 +6,7 @@ child ``stages`` holds one entry for each measured state of training:
 ===========================  ====================================  ==============================================
 variable                     dims                                  meaning
 ===========================  ====================================  ==============================================
-``loss``                     stage                                 mean loss on the reference set
+``loss``                     stage                                 mean loss
 ``curvature``                stage, direction                      Ritz values ``v'Hv``, descending
 ``residual``                 stage, direction                      ``||H v - lam v||``
 ``start_curvature``          stage, start                          top Ritz value of each start vector alone
@@ -20,10 +20,12 @@ all in the space of the preconditioner for Adam and AdamW, with the coordinate `
 steps taken. The child ``candidates`` holds the states that real steps at several learning rates lead to from the
 initial one: the variables of a stage without the gradient Gram matrices along ``candidate``, with the coordinate
 ``learning_rate``, and ``training_loss (candidate, step)``; NaN where a candidate diverged. The child
-``confirmations`` holds the same for rates that were followed for twice as many steps, with ``midway_loss``, the loss on
-the reference set after half of them. The child ``spectrum`` is a
-spectral measure at the last stage, and ``probe_steps`` the training losses on the way. Schema version 1 had no
-candidates.
+``confirmations`` holds the same for rates that were followed for two or four times as many steps, with ``midway_loss``,
+the loss after half of them. The child ``spectrum`` is a spectral measure at the last stage, and ``probe_steps`` the
+training losses on the way. Schema version 1 had no candidates.
+
+Curvatures are those of ``reference_size`` samples, the Gram matrices and losses those of ``noise_size``, both
+attributes of the root.
 """
 
 from dataclasses import dataclass, field
@@ -130,7 +132,7 @@ class RunMeasurements:
     candidates : tuple of MeasuredCandidate
         Learning rates that were tried for some steps from the initial state, ascending.
     confirmations : tuple of MeasuredCandidate
-        Rates that were followed for twice as many steps, ascending.
+        Rates that were followed for two or four times as many steps, ascending.
     notes : tuple of str
         Remarks of the measurement that the reader must see.
     attributes : dict

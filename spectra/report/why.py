@@ -85,7 +85,7 @@ def _margin(advice: Advice) -> str:
 
 
 def _followed(advice: Advice) -> str:
-    """Return what became of the rate when it was followed for twice the steps."""
+    """Return what became of the rate when it was followed on."""
     found = _value(advice.learning_rate.evidence, "found_before_confirmation")
     used = _value(advice.learning_rate.evidence, "confirmed_value")
     if found is None or used is None or not advice.run.confirmations:

@@ -59,7 +59,7 @@ def batch_curvature(
     Raises
     ------
     ArgumentError
-        If noise or fraction is negative or not finite.
+        If noise or fraction is negative, or anything not finite.
 
     Notes
     -----
@@ -72,6 +72,8 @@ def batch_curvature(
     """
     lam = np.asarray(curvature, dtype=np.float64)
     variance = np.asarray(curvature_noise, dtype=np.float64) * np.asarray(noise_fraction, dtype=np.float64)
+    if not np.all(np.isfinite(lam)):
+        raise ArgumentError(f"curvature must be finite; got {lam}")
     if not np.all(np.isfinite(variance)) or np.any(variance < 0):
         raise ArgumentError(
             "curvature_noise and noise_fraction must be finite and not negative; "

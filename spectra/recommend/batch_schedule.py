@@ -114,7 +114,7 @@ def next_batch_size(
     )
     verdict, reason = verdict_of(checks, reason=reason)
     usable = verdict is not Verdict.WITHHELD
-    cap = math.inf if max_batch_size is None else max_batch_size
+    cap = min(math.inf if max_batch_size is None else max_batch_size, math.inf if num_samples is None else num_samples)
 
     def clipped(size: float) -> float | None:
         size = min(max(size, batch_size), cap)

@@ -90,18 +90,12 @@ def noise_scale(run: RunMeasurements, *, kind: str = "simple", level: float = 0.
             quantity=quantity, value=None, unit="samples", verdict=verdict, reason=reason, checks=(missing,)
         )
     if kind == "simple":
-        value, denominator, name = gradient.simple_noise_scale, gradient.squared_gradient, "||G||^2"
+        value, parts = gradient.simple_noise_scale, (gradient.squared_gradient, gradient.trace_covariance)
+        names = ("||G||^2", "tr Sigma")
     else:
-        value, denominator, name = gradient.curvature_noise_scale, gradient.gradient_curvature, "G'HG"
-    checks = (
-        _resolved(denominator, name),
-        Check(
-            claim="the numerator is positive",
-            observed=f"{value.value:.3g} samples",
-            required="> 0",
-            passed=value.value > 0,
-        ),
-    )
+        value, parts = gradient.curvature_noise_scale, (gradient.gradient_curvature, gradient.noise_curvature)
+        names = ("G'HG", "tr(H Sigma)")
+    checks = tuple(_resolved(part, name) for part, name in zip(parts, names, strict=True))
     verdict, reason = verdict_of(
         checks, reason="a step on this many samples makes half the progress of a noise-free one"
     )
@@ -138,13 +132,14 @@ def critical_batch_size(run: RunMeasurements, *, stage: Stage | None = None) -> 
             reason=f"{missing} is not resolved",
             checks=(*stable.checks, *(noise.checks if noise else noise_scale(run).checks)),
         )
-    low, high = min(stable.value, noise.value) / 2, max(stable.value, noise.value)
+    ends = min(stable.value, noise.value) / 2, max(stable.value, noise.value)
+    low, high = (float(np.clip(end, 1, run.num_samples)) for end in ends)
     verdict = max(stable.verdict, noise.verdict, key=list(Verdict).index)
     return Recommendation(
         quantity="batch_size",
-        value=float(np.clip(np.sqrt(low * high), 1, run.num_samples)),
-        low=float(np.clip(low, 1, run.num_samples)),
-        high=float(np.clip(high, 1, run.num_samples)),
+        value=float(np.sqrt(low * high)),
+        low=low,
+        high=high,
         unit="samples",
         interval="half the smaller of b* and the noise scale, to the larger; clipped to the data",
         verdict=verdict,

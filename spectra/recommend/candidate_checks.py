@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectra.recommend.checks import MAX_RELATIVE_RESIDUAL, MIN_LOSS_DECREASE, note_checks
+from spectra.recommend.checks import MAX_RELATIVE_RESIDUAL, MIN_LOSS_DECREASE, note_checks, relative_decrease
 from spectra.recommend.confirmation import MAX_CONSISTENCY, Confirmation
+from spectra.recommend.limit import measured_limit
+from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Verdict
-from spectra.recommend.run import RunMeasurements
+from spectra.recommend.run import RunMeasurements, Stage
 from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfConsistentRate
 
 __all__ = ["candidate_checks"]
@@ -54,28 +56,19 @@ def candidate_checks(
             consequence=Verdict.TENTATIVE,
         ),
     ]
-    deciding = [c for c in run.candidates if c.learning_rate in (found.low, found.high) and c.stage is not None]
-    for measured in deciding:
-        stage = measured.stage
-        assert stage is not None
-        if len(stage.curvature) and stage.curvature[0] > 0:
-            relative = float(stage.residual[0] / stage.curvature[0])
-            noise = stage.curvature_noise[0].relative_error
-            checks.append(
-                Check(
-                    claim=f"curvature and its noise are resolved after steps at {measured.learning_rate:.3g}",
-                    observed=f"residual {relative:.1%} of the curvature, relative error of the noise {noise:.0%}",
-                    required=f"at most {MAX_RELATIVE_RESIDUAL:.0%} and 100%",
-                    passed=relative <= MAX_RELATIVE_RESIDUAL and noise <= 1.0,
-                    consequence=Verdict.TENTATIVE,
-                    source="Lanczos residual; jackknife over micro-batches",
-                )
-            )
+    inside = [c for c in candidates if found.high is None or c.learning_rate < found.high * (1 - 1e-9)]
+    best = min(inside, key=lambda candidate: candidate.loss).learning_rate if inside else None
+    deciding = {found.low, best, found.high} if found.value is not None else {found.high}
+    checks += [
+        _resolved_check(run, measured.learning_rate, measured.stage)
+        for measured in run.candidates
+        if measured.learning_rate in deciding and measured.stage is not None
+    ]
     if found.value is not None:
         checks.append(_confirmation_check(confirmations, run.stages[0].loss, value=found.value))
-    within = [c.loss for c in candidates if found.value is not None and c.learning_rate <= found.value * 1.001]
+    within = [c.loss for c in inside if found.value is not None]
     if within and run.stages[0].loss:
-        decrease = 1 - min(within) / run.stages[0].loss
+        decrease = relative_decrease(run.stages[0].loss, min(within))
         checks.append(
             Check(
                 claim="the candidates' steps lowered the loss",
@@ -98,6 +91,30 @@ def candidate_checks(
             )
         )
     return tuple(checks + note_checks(run))
+
+
+def _resolved_check(run: RunMeasurements, rate: float, stage: Stage) -> Check:
+    """Return the check on the direction that sets the limit after steps at a rate."""
+    limit = measured_limit(
+        stage,
+        optimizer=run.optimizer or OptimizerSpec(kind="sgd"),
+        batch_size=run.batch_size,
+        num_samples=run.num_samples,
+    )
+    relative, noise = 0.0, 0.0
+    if limit.curvature > 0:
+        relative = float(stage.residual[limit.direction] / limit.curvature)
+        noise = stage.curvature_noise[limit.direction].relative_error
+    return Check(
+        claim=f"curvature and its noise are resolved after steps at {rate:.3g}",
+        observed=f"residual {relative:.1%} of the curvature, relative error of the noise {noise:.0%}"
+        if limit.curvature > 0
+        else "no direction curves upwards",
+        required=f"at most {MAX_RELATIVE_RESIDUAL:.0%} and 100%",
+        passed=relative <= MAX_RELATIVE_RESIDUAL and noise <= 1.0,
+        consequence=Verdict.TENTATIVE,
+        source="Lanczos residual; jackknife over micro-batches",
+    )
 
 
 def _confirmation_check(confirmations: Sequence[Confirmation], initial_loss: float, *, value: float) -> Check:

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Verdict
 from spectra.recommend.run import RunMeasurements, Stage
 from spectra.recommend.stability import stable_limit
 
-__all__ = ["learning_rate_checks", "limit_checks", "note_checks"]
+__all__ = ["learning_rate_checks", "limit_checks", "note_checks", "relative_decrease"]
 
 MIN_REAL_STEPS = 10
 MAX_RELATIVE_RESIDUAL = 0.10
@@ -38,7 +39,13 @@ def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
         )
     )
     if lam > 0:
-        checks += _curvature_checks(stage, lam, adaptive=bool(optimizer and optimizer.is_adaptive))
+        deciding = measured_limit(
+            stage,
+            optimizer=optimizer or OptimizerSpec(kind="sgd"),
+            batch_size=batch_size,
+            num_samples=run.num_samples,
+        ).direction
+        checks += _curvature_checks(stage, lam, direction=deciding, adaptive=bool(optimizer and optimizer.is_adaptive))
     if optimizer is not None and optimizer.is_adaptive and batch_size != run.batch_size:
         checks.append(
             Check(
@@ -59,8 +66,9 @@ def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _curvature_checks(stage: Stage, lam: float, *, adaptive: bool) -> list[Check]:
-    worst = int(np.argmax(stage.residual / np.maximum(stage.curvature, np.finfo(float).tiny)))
+def _curvature_checks(stage: Stage, lam: float, *, direction: int, adaptive: bool) -> list[Check]:
+    upward = np.flatnonzero(stage.curvature > 0)
+    worst = int(upward[np.argmax(stage.residual[upward] / stage.curvature[upward])])
     relative = float(stage.residual[0]) / lam
     checks = [
         Check(
@@ -81,7 +89,7 @@ def _curvature_checks(stage: Stage, lam: float, *, adaptive: bool) -> list[Check
                 consequence=Verdict.TENTATIVE,
             )
         )
-    noise = stage.curvature_noise[0]
+    noise = stage.curvature_noise[direction]
     for limit, consequence in ((1.0, Verdict.WITHHELD), (0.5, Verdict.TENTATIVE)):
         passed = noise.relative_error <= limit
         if not passed or limit == 0.5:
@@ -107,6 +115,17 @@ def _curvature_checks(stage: Stage, lam: float, *, adaptive: bool) -> list[Check
             )
         )
     return checks
+
+
+def relative_decrease(before: float, after: float) -> float:
+    """Return by which part of its modulus a loss has fallen; 0 where it was 0.
+
+    Examples
+    --------
+    >>> relative_decrease(2.0, 1.5), relative_decrease(-1.0, -2.0)
+    (0.25, 1.0)
+    """
+    return (before - after) / abs(before) if before else 0.0
 
 
 def learning_rate_checks(
@@ -135,7 +154,7 @@ def learning_rate_checks(
     )
     if len(run.stages) > 1 and not run.is_trained:
         checks.append(_settled_check(run, batch_size=batch_size))
-        decrease = 1 - stage.loss / run.stages[0].loss if run.stages[0].loss else 0.0
+        decrease = relative_decrease(run.stages[0].loss, stage.loss)
         checks.append(
             Check(
                 claim="the real steps left the initial state",

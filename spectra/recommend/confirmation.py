@@ -33,6 +33,7 @@ import numpy as np
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.run import RunMeasurements
+from spectra.recommend.self_consistent import consistency_of as _consistency
 
 __all__ = ["Confirmation", "confirmations_of", "confirmed_rate", "is_on_plateau", "next_confirmation"]
 
@@ -72,8 +73,8 @@ class Confirmation:
 
     @property
     def consistency(self) -> float:
-        """``q`` at the end; ``inf`` if it diverged."""
-        return math.inf if self.diverged else self.learning_rate / self.limit
+        """``q`` at the end; ``inf`` if it diverged or the limit is unknown."""
+        return math.inf if self.diverged else _consistency(self.learning_rate, self.limit)
 
     def broken(self, initial_loss: float) -> str:
         """Return ``""`` if the rate holds, else ``"divergence"``, ``"loss"`` or ``"stability"``.
@@ -87,7 +88,8 @@ class Confirmation:
         """
         if self.diverged:
             return "divergence"
-        if self.loss > self.midway_loss + MAX_RISE * max(initial_loss - self.midway_loss, 0.0):
+        # Negated, so that a midway loss that is NaN breaks it too.
+        if not self.loss <= self.midway_loss + MAX_RISE * max(initial_loss - self.midway_loss, 0.0):
             return "loss"
         return "stability" if self.consistency > MAX_CONSISTENCY else ""
 
@@ -166,10 +168,17 @@ def confirmed_rate(tried: Sequence[Confirmation], *, initial_loss: float, value:
     for larger in sorted(tried, key=lambda confirmation: confirmation.learning_rate):
         if larger.broken(initial_loss):
             continue
-        factor = MIN_GAIN if larger.learning_rate > value * (1 + 1e-9) else 1.0
-        if found is None or initial_loss - larger.loss >= factor * (initial_loss - found.loss):
+        if found is None or _gains_enough(larger, found, initial_loss=initial_loss, value=value):
             found = larger
     return None if found is None else found.learning_rate
+
+
+def _gains_enough(larger: Confirmation, found: Confirmation, *, initial_loss: float, value: float) -> bool:
+    """Whether a rate takes the place of a smaller one."""
+    if larger.learning_rate <= value * (1 + 1e-9):
+        return larger.loss <= found.loss
+    needed = MIN_GAIN * max(initial_loss - found.loss, 0.0)
+    return larger.loss < found.loss and initial_loss - larger.loss >= needed
 
 
 def confirmations_of(run: RunMeasurements, *, optimizer: OptimizerSpec) -> tuple[Confirmation, ...]:

@@ -75,6 +75,8 @@ def noise_damping(
     1.0
     """
     lam = np.maximum(np.atleast_1d(np.asarray(curvature, dtype=np.float64)), 0.0)
+    if not np.all(np.isfinite(lam)):
+        raise ArgumentError(f"curvature must be finite; got {lam}")
     other = np.maximum(np.asarray(other_curvature, dtype=np.float64), 0.0)
     if not 0 < tolerance < np.inf:
         raise ArgumentError(f"tolerance must be positive and finite; got {tolerance}")
@@ -217,7 +219,7 @@ def smallest_damping(
     at_value = terms(0)
     limiting = max(at_value, key=lambda name: at_value[name])
     if all(check.passed for check in checks):
-        reason = f"set by the {limiting}; less makes the damped matrix wrong by more than {tolerance:.0%}"
+        reason = f"set by the {limiting}; less may make the damped matrix wrong by more than {tolerance:.0%}"
     return Recommendation(
         quantity="damping",
         value=at_value[limiting],

@@ -111,7 +111,9 @@ class DecidingState:
 def search_result(run: RunMeasurements, optimizer: OptimizerSpec) -> tuple[tuple[Candidate, ...], SelfConsistentRate]:
     """Return the candidates and what the search found among them, without the margin on the recommended rate."""
     judged, rule = candidates_of(run, optimizer=optimizer), consistency_rule(optimizer)
-    return judged, self_consistent_rate(judged, initial_loss=run.stages[0].loss, rule=replace(rule, margin=1.0))
+    return judged, self_consistent_rate(
+        judged, initial_loss=run.stages[0].loss, rule=replace(rule, margin=1.0, divergence_margin=1.0)
+    )
 
 
 def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:

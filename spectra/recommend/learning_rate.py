@@ -10,9 +10,10 @@ that measures it.
 
 import numpy as np
 
+from spectra.errors import ArgumentError
 from spectra.recommend.candidate_checks import candidate_checks
 from spectra.recommend.checks import learning_rate_checks, limit_checks
-from spectra.recommend.confirmation import confirmations_of, confirmed_rate
+from spectra.recommend.confirmation import Confirmation, confirmations_of, confirmed_rate
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.one_probe import OneProbe, one_probe_rate
 from spectra.recommend.optimizer import OptimizerSpec
@@ -99,7 +100,7 @@ def max_stable_learning_rate(
             "noise_share": limit.noise_share,
             "regime": limit.regime,
             "saturation_batch_size": limit.saturation,
-            "deterministic_limit": float(stable_limit(stage.curvature[0], 0.0, batch_size=batch, optimizer=optimizer)),
+            "deterministic_limit": float(stable_limit(limit.curvature, 0.0, batch_size=batch, optimizer=optimizer)),
         },
     )
 
@@ -122,6 +123,8 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
     Recommendation
         ``quantity="learning_rate"``; the evidence holds the value of each rule.
     """
+    if schedule not in ("constant", "linear"):
+        raise ArgumentError(f"schedule must be 'constant' or 'linear'; got {schedule!r}")
     optimizer, batch = _setting(run, batch_size)
     probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
     if run.candidates and batch == run.batch_size:
@@ -148,6 +151,7 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
         verdict=verdict,
         reason=reason,
         checks=checks,
+        interval="range of the one-probe rule; not a confidence interval",
         evidence={"rule": f"one probe: {probe.rule}", **_evidence(run, optimizer, probe, batch)},
     )
 
@@ -172,7 +176,8 @@ def _self_consistent(
             changed = "; halved until it held for at least twice the steps and its half gained less"
         elif value > found.value * (1 + 1e-9):
             changed = f"; times {value / found.value:.3g}, which gained at least a quarter more when followed on"
-        if any(c.diverged and c.learning_rate > value for c in confirmations):
+        larger = min((c for c in confirmations if c.learning_rate > value), key=_rate_of, default=None)
+        if larger is not None and larger.diverged:
             limited_by = "divergence"
             value *= rule.divergence_margin
             changed += f"; times {rule.divergence_margin:g}, since twice that diverged"
@@ -197,6 +202,10 @@ def _self_consistent(
         checks=checks,
         evidence=evidence,
     )
+
+
+def _rate_of(confirmation: Confirmation) -> float:
+    return confirmation.learning_rate
 
 
 def _evidence(
@@ -224,6 +233,7 @@ def _recommendation(
     reason: str,
     checks: tuple,
     evidence: dict[str, float | str | None],
+    interval: str = "held the best rate in four of five validation cells; not a confidence interval",
 ) -> Recommendation:
     usable = bool(np.isfinite(value) and value > 0)
     shown = usable and verdict is not Verdict.WITHHELD
@@ -233,7 +243,7 @@ def _recommendation(
         value=value * factor if shown else None,
         low=low * factor if shown else None,
         high=high * factor if shown else None,
-        interval="held the best rate in four of five validation cells; not a confidence interval",
+        interval=interval,
         verdict=verdict if usable else Verdict.WITHHELD,
         reason=reason,
         checks=checks,

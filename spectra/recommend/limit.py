@@ -19,7 +19,7 @@ class Limit:
     ----------
     value, low, high : float
         Limit and its interval: residual of the Ritz pair, spread over start vectors, jackknife of the noise.
-        ``inf`` when no measured direction has positive curvature.
+        ``inf`` when no measured direction has positive curvature, NaN where none was measured.
     direction : int
         Index of the measured direction that sets the limit.
     curvature, curvature_noise : float
@@ -83,6 +83,18 @@ def measured_limit(
             if lam > 0 and np.isfinite(s2)
         ]
         lows[index], highs[index] = (min(corners), max(corners)) if corners else (np.nan, np.nan)
+    if not len(limits):
+        nothing = float("nan")
+        return Limit(
+            value=nothing,
+            low=nothing,
+            high=nothing,
+            direction=0,
+            curvature=nothing,
+            curvature_noise=nothing,
+            noise_share=nothing,
+            saturation=nothing,
+        )
     direction = int(np.argmin(limits))
     lam, s2 = float(stage.curvature[direction]), float(noise[direction])
     return Limit(

@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.errors import ArgumentError
-from spectra.recommend.heavy_ball import optimal_heavy_ball
+from spectra.recommend.heavy_ball import HeavyBall, optimal_heavy_ball
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Recommendation, Verdict, verdict_of
-from spectra.recommend.run import RunMeasurements
-from spectra.recommend.stability import effective_noise_fraction
+from spectra.recommend.run import RunMeasurements, Stage
+from spectra.recommend.stability import effective_noise_fraction, stable_limit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -179,10 +179,11 @@ def momentum_advice(run: RunMeasurements, *, batch_size: int | None = None, leve
         return Recommendation(quantity="momentum", value=None, verdict=verdict, reason=reason, checks=checks)
     fraction = effective_noise_fraction(batch, run.num_samples)
     low, high = noise.interval(level)
-    ratios = np.maximum([noise.value, high, low], 0.0) * fraction / limit.curvature**2
+    noises = np.maximum([noise.value, high, low], 0.0)
     # what momentum could buy: the gain of the usual 0.9 where none is in use
     reference = optimizer.beta or 0.9
-    gain, gain_low, gain_high = (float(value) for value in momentum_gain(reference, ratios))
+    setting = {"batch_size": batch, "num_samples": run.num_samples}
+    gain, gain_low, gain_high = (_gain(optimizer, reference, limit.curvature, s2, **setting) for s2 in noises)
     evidence: dict[str, float | str | None] = {
         "regime": limit.regime,
         "saturation_batch_size": limit.saturation,
@@ -192,10 +193,10 @@ def momentum_advice(run: RunMeasurements, *, batch_size: int | None = None, leve
         "gain_high": gain_high,
     }
     value, advice = optimizer.beta, _advice(gain, reference)
-    ideal = _ideal(run, optimizer, float(ratios[0]))
+    ideal = _ideal(run, optimizer, float(noises[0]) * fraction / limit.curvature**2)
     failed = next((check for check in ideal if not check.passed), None)
-    if stage.smallest_curvature > 0:
-        ball = optimal_heavy_ball(stage.smallest_curvature, float(stage.curvature[0]))
+    ball = _ball(stage)
+    if ball is not None:
         evidence |= {"optimal_momentum": ball.momentum, "optimal_learning_rate": ball.learning_rate}
         evidence["optimal_rate"] = ball.rate
         if failed is None:
@@ -221,6 +222,31 @@ def _advice(gain: float, reference: float) -> str:
     )
 
 
+def _gain(
+    optimizer: OptimizerSpec, reference: float, curvature: float, noise: float, *, batch_size: float, num_samples: int
+) -> float:
+    """Return by which factor momentum raises the largest stable effective rate of this very optimizer."""
+    setting = {"batch_size": batch_size, "num_samples": num_samples}
+    if optimizer.is_adaptive:
+        used, plain = replace(optimizer, momentum=reference), replace(optimizer, momentum=0.0)
+    else:
+        used = optimizer if optimizer.beta else OptimizerSpec(kind="momentum", momentum=reference)
+        plain = OptimizerSpec(kind="sgd", weight_decay=optimizer.weight_decay)
+    # Adam averages gradients; the others sum them.
+    effective = 1.0 if optimizer.kind in ("adam", "adamw") else (1 - used.dampening) / (1 - reference)
+    limits = [float(stable_limit(curvature, noise, optimizer=spec, **setting)) for spec in (used, plain)]  # type: ignore[arg-type]
+    return effective * limits[0] / limits[1]
+
+
+def _ball(stage: Stage) -> HeavyBall | None:
+    """Return the optimal heavy ball of the measured spectrum; None unless it is positive beyond rounding."""
+    top = float(stage.curvature[0])
+    smallest = min(stage.smallest_curvature, top)
+    if not smallest > np.finfo(np.float32).eps * top:
+        return None
+    return optimal_heavy_ball(smallest, top)
+
+
 def _ideal(run: RunMeasurements, optimizer: OptimizerSpec, noise_ratio: float) -> tuple[Check, ...]:
     """Return the conditions of the optimal heavy ball; a failure keeps the user's momentum."""
     stage = run.stages[-1]
@@ -231,12 +257,16 @@ def _ideal(run: RunMeasurements, optimizer: OptimizerSpec, noise_ratio: float) -
         scale = max(abs(previous.loss), np.finfo(float).tiny)
         loss_change = abs(stage.loss - previous.loss) / scale
         curvature_change = abs(top / float(previous.curvature[0]) - 1) if previous.curvature[0] else float("inf")
-    ratio = float("inf")
-    if smallest > 0:
-        ball = replace(OptimizerSpec(kind="momentum"), momentum=optimal_heavy_ball(smallest, top).momentum)
-        ratio = ball.gain * noise_ratio
+    ratio, ball = float("inf"), _ball(stage)
+    if ball is not None:
+        ratio = OptimizerSpec(kind="momentum", momentum=ball.momentum).gain * noise_ratio
     conditions = (
-        ("the optimizer is SGD", optimizer.label, "SGD with or without momentum", not optimizer.is_adaptive),
+        (
+            "the optimizer is SGD",
+            optimizer.label,
+            "SGD with or without momentum, neither Nesterov's nor dampened",
+            optimizer.kind in ("sgd", "momentum") and not optimizer.dampening,
+        ),
         (
             "the state has converged",
             "a single stage" if previous is None else f"the loss changed by {loss_change:.2%}",
@@ -246,8 +276,8 @@ def _ideal(run: RunMeasurements, optimizer: OptimizerSpec, noise_ratio: float) -
         (
             "the loss is like a quadratic: its curvature is positive",
             f"smallest curvature {smallest:.4g}",
-            "> 0",
-            smallest > 0,
+            "> 0, and not below rounding",
+            ball is not None,
         ),
         (
             "the loss is like a quadratic: its curvature is constant",

@@ -5,13 +5,15 @@ model. With gradients ``g_j`` of ``K`` disjoint micro-batches of ``m`` samples, 
 ``C_ij = g_i' H g_j`` (McCandlish et al. 2018, arXiv 1812.06162, for the quantities; the estimators are the
 U-statistics of the pairs):
 
-* ``||G||^2``      = mean of ``M_ij`` over ``i != j``
+* ``||G||^2``      = mean of ``M_ij`` over ``i != j``, plus ``tr Sigma / N``
 * ``tr Sigma``     = ``m (mean_j M_jj - mean_{i != j} M_ij)``
-* ``G'HG``         = mean of ``C_ij`` over ``i != j``
+* ``G'HG``         = mean of ``C_ij`` over ``i != j``, plus ``tr(H Sigma) / N``
 * ``tr(H Sigma)``  = ``m (mean_j C_jj - mean_{i != j} C_ij)``
 * ``s2(v)``        = ``m (mean_j Y_jj - mean_{i != j} Y_ij)`` with ``Y_ij = (H_i v)'(H_j v)``
 
-``Sigma`` is the per-sample covariance. The same function serves all five; ratios are formed from the means, never
+``G`` is the gradient of the loss on the N samples of the data, from which micro-batches are drawn without replacement:
+disjoint ones are anticorrelated by ``-Sigma / N``. (For a stream, ``N = inf``.) ``Sigma`` is the per-sample covariance,
+with ``N - 1`` in its denominator. The same function serves all five; ratios are formed from the means, never
 averaged, and their intervals come from the jackknife over micro-batches.
 """
 
@@ -170,7 +172,9 @@ def scatter(gram: npt.ArrayLike, *, batch_size: float) -> PairStatistic:
     )
 
 
-def gradient_statistics(gram: npt.ArrayLike, curvature_gram: npt.ArrayLike, *, batch_size: float) -> GradientStatistics:
+def gradient_statistics(
+    gram: npt.ArrayLike, curvature_gram: npt.ArrayLike, *, batch_size: float, num_samples: float = np.inf
+) -> GradientStatistics:
     """Return all four gradient statistics of a set of micro-batch gradients.
 
     Parameters
@@ -179,14 +183,27 @@ def gradient_statistics(gram: npt.ArrayLike, curvature_gram: npt.ArrayLike, *, b
         ``g_i'g_j`` and ``g_i' H g_j``; the latter is symmetrized.
     batch_size : float
         Samples in each micro-batch.
+    num_samples : float
+        Samples N of the data from which micro-batches were drawn without replacement.
     """
+    if not num_samples > 0:
+        raise ArgumentError(f"num_samples must be positive; got {num_samples}")
     curvature = np.asarray(curvature_gram, dtype=np.float64)
     curvature = (curvature + curvature.T) / 2
+    trace, weighted = scatter(gram, batch_size=batch_size), scatter(curvature, batch_size=batch_size)
     return GradientStatistics(
-        squared_gradient=pair_statistic(gram),
-        trace_covariance=scatter(gram, batch_size=batch_size),
-        gradient_curvature=pair_statistic(curvature),
-        noise_curvature=scatter(curvature, batch_size=batch_size),
+        squared_gradient=_plus(pair_statistic(gram), trace, 1 / num_samples),
+        trace_covariance=trace,
+        gradient_curvature=_plus(pair_statistic(curvature), weighted, 1 / num_samples),
+        noise_curvature=weighted,
+    )
+
+
+def _plus(first: PairStatistic, second: PairStatistic, factor: float) -> PairStatistic:
+    """Return ``first + factor * second``, jackknifed as one."""
+    leave_one_out = first.leave_one_out + factor * second.leave_one_out
+    return PairStatistic(
+        value=first.value + factor * second.value, leave_one_out=leave_one_out, stderr=jackknife_stderr(leave_one_out)
     )
 
 

@@ -237,7 +237,8 @@ def nonnegative_gauss_newton_momentum_update(
 
 
 def _require(loss: float, squared_gradient_norm: float, *, lower_bound: float = 0.0, **others: float) -> None:
-    for name, value in {"loss": loss, "squared_gradient_norm": squared_gradient_norm, **others}.items():
+    finite = {"loss": loss, "squared_gradient_norm": squared_gradient_norm, "lower_bound": lower_bound, **others}
+    for name, value in finite.items():
         if not math.isfinite(value):
             raise ArgumentError(f"{name} must be finite; got {value}")
     if loss < lower_bound:

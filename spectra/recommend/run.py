@@ -205,7 +205,8 @@ def read_run(run: "xr.DataTree") -> RunMeasurements:
 
 def _read_stages(data: "xr.Dataset", attrs: dict) -> tuple[Stage, ...]:
     size = float(attrs["micro_batch_size"])
-    return tuple(read_stage(data.sel(stage=step), int(step), size) for step in data["stage"].values)
+    count = float(attrs["num_samples"])
+    return tuple(read_stage(data.sel(stage=step), int(step), size, count) for step in data["stage"].values)
 
 
 def _read_candidates(data: "xr.Dataset", attrs: dict) -> tuple[MeasuredCandidate, ...]:
@@ -226,7 +227,7 @@ def _read_candidates(data: "xr.Dataset", attrs: dict) -> tuple[MeasuredCandidate
     return tuple(found)
 
 
-def read_stage(at: "xr.Dataset", step: int, micro_batch_size: float) -> Stage:
+def read_stage(at: "xr.Dataset", step: int, micro_batch_size: float, num_samples: float = np.inf) -> Stage:
     """Read one state from the variables of a stage.
 
     Parameters
@@ -237,6 +238,8 @@ def read_stage(at: "xr.Dataset", step: int, micro_batch_size: float) -> Stage:
         Real steps taken.
     micro_batch_size : float
         Samples in each micro-batch of the noise.
+    num_samples : float
+        Samples of the data.
     """
     curvature = at["curvature"].values
     kept = np.isfinite(curvature)
@@ -244,7 +247,10 @@ def read_stage(at: "xr.Dataset", step: int, micro_batch_size: float) -> Stage:
     gradient = None
     if "gradient_gram" in at and np.all(np.isfinite(at["gradient_gram"].values)):
         gradient = gradient_statistics(
-            at["gradient_gram"].values, at["gradient_curvature_gram"].values, batch_size=micro_batch_size
+            at["gradient_gram"].values,
+            at["gradient_curvature_gram"].values,
+            batch_size=micro_batch_size,
+            num_samples=num_samples,
         )
     return Stage(
         step=step,

@@ -34,6 +34,7 @@ __all__ = [
     "ConsistencyRule",
     "SelfConsistentRate",
     "candidates_of",
+    "consistency_of",
     "consistency_rule",
     "next_candidate",
     "self_consistent_rate",
@@ -71,9 +72,18 @@ class Candidate:
     @property
     def consistency(self) -> float:
         """``q = r / r_max``; ``inf`` if it diverged."""
-        if self.diverged or math.isnan(self.limit):
-            return math.inf
-        return self.learning_rate / self.limit
+        return math.inf if self.diverged else consistency_of(self.learning_rate, self.limit)
+
+
+def consistency_of(learning_rate: float, limit: float) -> float:
+    """Return ``q``: the rate over its limit; ``inf`` where the limit is zero or unknown.
+
+    Examples
+    --------
+    >>> consistency_of(1.0, 2.0), consistency_of(1.0, float("inf")), consistency_of(1.0, float("nan"))
+    (0.5, 0.0, inf)
+    """
+    return learning_rate / limit if limit > 0 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +171,7 @@ def self_consistent_rate(
         limited_by = "nothing" if not ordered else "divergence" if ordered[0].diverged else "stability"
         return SelfConsistentRate(value=None, limited_by=limited_by, low=None, high=rates[0] if rates else None)
     best = min(range(min(mark + 1, len(ordered))), key=lambda index: ordered[index].loss)
-    if not ordered[best].loss < initial_loss:
+    if not min(candidate.loss for candidate in ordered[:mark]) < initial_loss:
         return SelfConsistentRate(value=None, limited_by="loss", low=None, high=rates[0])
     crossing = math.inf
     if mark < len(ordered):

@@ -116,7 +116,8 @@ def stable_limit(
     lam = np.asarray(curvature, dtype=np.float64)
     variance = _noise(curvature_noise) * effective_noise_fraction(batch_size, num_samples)
     positive = lam > 0
-    return np.where(positive, _positive_root(*_quadratic(np.where(positive, lam, 1.0), variance, optimizer)), np.inf)
+    limit = np.where(positive, _positive_root(*_quadratic(np.where(positive, lam, 1.0), variance, optimizer)), np.inf)
+    return np.where(np.isnan(lam), np.nan, limit)
 
 
 def saturation_batch_size(

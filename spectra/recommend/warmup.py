@@ -95,7 +95,7 @@ def warmup_length(
     -------
     Recommendation
         ``quantity="warmup_steps"``: the first measured step that fulfills a condition, with ``low`` the stage before
-        it. 0 if the limit is settled from the start, or never below ``learning_rate``. Withheld with fewer than three
+        it. 0 if the limit is never below ``learning_rate``. Withheld with fewer than three
         stages, a limit that is not positive and finite, or one that still moves at the end. ``TENTATIVE`` at best: the
         rule is plausible, but no measurement shows that this length is the best.
 

@@ -42,10 +42,11 @@ def test_all_micro_batches_together_give_the_exact_value():
     trace = float(gradients.var(dim=0, correction=1).sum())
     mean = gradients.mean(0)
     assert statistics.trace_covariance.value == pytest.approx(trace, rel=1e-10)
-    assert statistics.squared_gradient.value == pytest.approx(float(mean @ mean) - trace / 256, rel=1e-10)
+    assert statistics.squared_gradient.value == pytest.approx(float(mean @ mean), rel=1e-10)
     hessian = hessians.mean(0)
     weighted = float(torch.trace(hessian @ torch.cov(gradients.T)))
     assert statistics.noise_curvature.value == pytest.approx(weighted, rel=1e-10)
+    assert statistics.gradient_curvature.value == pytest.approx(float(mean @ hessian @ mean), rel=1e-10)
 
 
 def test_noise_leaves_the_model_as_it_was():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectra.recommend.checks import MAX_RELATIVE_RESIDUAL, MIN_LOSS_DECREASE, note_checks, relative_decrease
+from spectra.recommend.checks import MIN_LOSS_DECREASE, note_checks, relative_decrease
 from spectra.recommend.confirmation import MAX_CONSISTENCY, Confirmation
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
@@ -15,6 +15,8 @@ from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfCo
 __all__ = ["candidate_checks"]
 
 MAX_RULE_RATIO = 32.0
+#: Of the direction that sets the limit: the error of a Ritz value is of the square of its residual.
+MAX_CANDIDATE_RESIDUAL = 0.25
 
 
 def candidate_checks(
@@ -110,8 +112,8 @@ def _resolved_check(run: RunMeasurements, rate: float, stage: Stage) -> Check:
         observed=f"residual {relative:.1%} of the curvature, relative error of the noise {noise:.0%}"
         if limit.curvature > 0
         else "no direction curves upwards",
-        required=f"at most {MAX_RELATIVE_RESIDUAL:.0%} and 100%",
-        passed=relative <= MAX_RELATIVE_RESIDUAL and noise <= 1.0,
+        required=f"at most {MAX_CANDIDATE_RESIDUAL:.0%} and 100%",
+        passed=relative <= MAX_CANDIDATE_RESIDUAL and noise <= 1.0,
         consequence=Verdict.TENTATIVE,
         source="Lanczos residual; jackknife over micro-batches",
     )

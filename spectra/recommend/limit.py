@@ -55,6 +55,8 @@ def measured_limit(
 ) -> Limit:
     """Return the smallest limit over the measured directions of one stage, with its interval.
 
+    A weaker direction whose residual exceeds its curvature is no eigenvector, even roughly: it has no limit of its own.
+
     Parameters
     ----------
     stage : Stage
@@ -71,6 +73,7 @@ def measured_limit(
     setting = {"batch_size": batch_size, "optimizer": optimizer, "num_samples": num_samples}
     noise = np.array([max(statistic.value, 0.0) for statistic in stage.curvature_noise])
     limits = stable_limit(stage.curvature, noise, **setting)  # type: ignore[arg-type]
+    limits[1:] = np.where(stage.residual[1:] > stage.curvature[1:], np.inf, limits[1:])
     lows, highs = np.empty_like(limits), np.empty_like(limits)
     for index, statistic in enumerate(stage.curvature_noise):
         curvatures = [stage.curvature[index], stage.curvature[index] + stage.residual[index]]
@@ -82,7 +85,8 @@ def measured_limit(
             for s2 in (statistic.value, *statistic.interval(level))
             if lam > 0 and np.isfinite(s2)
         ]
-        lows[index], highs[index] = (min(corners), max(corners)) if corners else (np.nan, np.nan)
+        is_known = bool(corners) and not (index and np.isinf(limits[index]))
+        lows[index], highs[index] = (min(corners), max(corners)) if is_known else (np.nan, np.nan)
     if not len(limits):
         nothing = float("nan")
         return Limit(

@@ -100,6 +100,19 @@ def test_the_direction_that_sets_the_limit_has_to_be_resolved():
     assert failed[0].consequence is Verdict.WITHHELD
 
 
+def test_a_direction_that_is_no_eigenvector_sets_no_limit():
+    """Its curvature is next to nothing, so that its noise alone would allow hardly any rate."""
+    stage = read_run(fabricated_run(optimizer="sgd")).stages[-1]
+    setting = {"optimizer": OptimizerSpec(kind="sgd"), "batch_size": 32}
+    known = measured_limit(stage, **setting)
+    curvature, residual = stage.curvature.copy(), stage.residual.copy()
+    curvature[2], residual[2] = 1e-3, 2e-3
+    found = measured_limit(replace(stage, curvature=curvature, residual=residual), **setting)
+    assert (found.value, found.low, found.high) == (known.value, known.low, known.high)
+    residual[2] = 1e-4
+    assert measured_limit(replace(stage, curvature=curvature, residual=residual), **setting).value < known.value / 5
+
+
 def test_a_direction_that_curves_down_hides_no_other():
     run = read_run(fabricated_run(optimizer="sgd"))
     stage = replace(run.stages[-1], curvature=np.array([4.0, 3.5, -0.5]), residual=np.array([0.01, 3.4, 0.01]))

@@ -21,9 +21,9 @@ NUM_DIRECTIONS = 2
 #: The stable limit needs the curvature to a few per cent, and the curvature is known better than its residual. Whether
 #: a rate that was found holds is measured more carefully: with all micro-batches, and until both directions converge.
 TOLERANCE, CONFIRMED_TOLERANCE = 1e-1, 5e-2
-#: Products at most in the search from the eigenpairs of the candidate before; an unconverged second direction is still
-#: a direction with a limit of its own.
-MAX_WARM_STEPS = 10
+#: Part of the products allowed to a search that may be spent on one from the eigenpairs of the candidate before: the
+#: second direction need not converge.
+WARM_PART = 6
 
 
 def try_candidates(
@@ -147,7 +147,7 @@ def _followed(
                 second_moment=training.second_moment() if meter.optimizer.is_adaptive else None,
                 start=start,
                 tolerance=CONFIRMED_TOLERANCE if is_careful else TOLERANCE,
-                max_steps=None if is_careful or start is None else MAX_WARM_STEPS,
+                max_steps=None if is_careful or start is None else max(2, meter.plan.max_krylov_steps // WARM_PART),
                 num_directions=NUM_DIRECTIONS,
                 num_micro_batches=count,
                 loss=seen[-1],

@@ -47,6 +47,12 @@ Progress = Callable[[str, int, int], None]
 FIRST_CANDIDATE = {"sgd": 0.25, "momentum": 0.25, "nesterov": 0.25, "adam": 0.5, "adamw": 0.5, "rmsprop": 0.5}
 
 
+SUMMED = (
+    "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over samples. Use "
+    "reduction='mean', or divide by the batch size."
+)
+
+
 class MeasurementInterrupted(KeyboardInterrupt):
     """Ctrl-C during a measurement; ``run`` holds what had been measured."""
 
@@ -122,10 +128,7 @@ def measure_run(
     plan = plan or MeasurementPlan()
     trainer = Trainer.of(task, optimizer, clip_norm=clip_norm, micro_batch_size=micro_batch_size)
     if read_any_loss(task.loss).reduction == "sum":
-        raise TaskError(
-            "the loss sums over the batch (reduction='sum'); learning rates are for a loss that is a mean over "
-            "samples. Use reduction='mean'."
-        )
+        raise TaskError(SUMMED)
     samples = task.samples()
     if not 1 <= batch_size <= samples.num_samples:
         raise ArgumentError(
@@ -216,6 +219,8 @@ class _Session:
             raise NonFiniteError(
                 f"the loss at the given state is {loss}; it must be finite before anything is measured"
             )
+        if meter.sums_losses():
+            raise TaskError(SUMMED)
         self.record.remarks += self.trainer.remarks
         self.record.attrs["checks"] = json.dumps(getattr(operator, "checks", {}), default=str)
         initial = copy.deepcopy(meter.model.state_dict())

@@ -171,7 +171,12 @@ def gradient_noise(
     drawn = micro_batches(task.samples(), num=num_batches, size=batch_size, rng=np.random.default_rng([rng, 1]))
     operator = _hessian(task, drawn, check=check, rng=rng)
     gradients = micro_batch_gradients(operator)
-    return gradient_statistics(gram(gradients), gram(gradients, operator @ gradients), batch_size=drawn.size, num_samples=task.samples().num_samples)
+    return gradient_statistics(
+        gram(gradients),
+        gram(gradients, operator @ gradients),
+        batch_size=drawn.size,
+        num_samples=task.samples().num_samples,
+    )
 
 
 def curvature_noise(

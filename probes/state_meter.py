@@ -5,6 +5,7 @@ learning rates ``r_g`` times the first one's belong to it as :math:`P_g / r_g`.
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ CHUNK_SAMPLES = 256
 MIN_REFERENCE_SAMPLES, MIN_NOISE_SAMPLES = 32, 128
 #: Residual of the eigenpairs of a stage, relative to the norm; their error is of its square.
 TOLERANCE = 2e-2
+#: Gradients below so many eps of the largest are rounding.
+ROUNDING = 8
 
 
 def batch_normalization(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -168,6 +171,18 @@ class StateMeter:
         self.cost.gradients(1, self.noise_size / 3)
         return float(self.hessian(self.loss_batches).loss())
 
+    def sums_losses(self) -> bool:
+        """Whether the loss of a batch is the sum over its samples, not their mean: its halves then add up to it."""
+        batch = self.loss_batches[0]
+        half = batch.size // 2
+        if self.normalization or not half:
+            return False
+        halves = [batch.take(slice(half)), batch.take(slice(half, 2 * half))]
+        if batch.size > 2 * half:
+            batch = batch.take(slice(2 * half))
+        whole, first, second = (float(self.hessian([piece]).loss()) for piece in (batch, *halves))
+        return math.isclose(whole, first + second, rel_tol=1e-3) and not math.isclose(whole, 0.0, abs_tol=1e-12)
+
     def flat_parameters(self) -> torch.Tensor:
         """Return the current parameters as one vector."""
         return flatten(list(self.parameters.values())).detach()
@@ -283,7 +298,8 @@ class StateMeter:
         their expectation ``E g_b^2 = G^2 + diag(Sigma)/b`` under the current state takes over until they have filled.
         ``G`` and ``diag(Sigma)`` are the mean and the scaled scatter of the gradients of pieces of samples among which
         *all* are on which the curvature is measured: a coordinate that few samples use must not be curved there and
-        flat here. None for plain SGD with one learning rate.
+        flat here. Coordinates whose gradients are rounding, such as a bias before batch normalization, are left out:
+        ``P^-1/2`` would blow up the rounding of their curvature. None for plain SGD with one learning rate.
         """
         root = None if self.relative_rates is None else self.relative_rates.sqrt()
         if self.optimizer is None or not self.optimizer.is_adaptive:
@@ -304,7 +320,9 @@ class StateMeter:
         moment = scatter if self.optimizer.centered else mean**2 + scatter
         if second_moment is not None:
             moment = torch.maximum(moment, second_moment)
-        scaling = (moment.sqrt() + self.optimizer.eps).rsqrt()
+        root_moment = moment.sqrt()
+        is_known = root_moment > ROUNDING * torch.finfo(moment.dtype).eps * root_moment.max()
+        scaling = torch.where(is_known, (root_moment + self.optimizer.eps).rsqrt(), 0.0)
         return scaling if root is None else scaling * root
 
 

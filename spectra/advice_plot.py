@@ -18,6 +18,9 @@ __all__ = ["advice_svg", "plot_advice", "plot_candidates", "plot_limit_curve", "
 #: Of the palette of Okabe and Ito (2008): apart for every kind of color vision.
 LIMIT, RATE, CURVATURE, LOSS = "#0072B2", "#D55E00", "#009E73", "#000000"
 
+#: Longer names of tasks lose their beginning: the last part says which one it is.
+MAX_NAME = 60
+
 #: Ratio of the ends of an axis up to which its decades alone would label it too thinly.
 FEW_DECADES = 50.0
 
@@ -43,6 +46,7 @@ def plot_advice(advice: Advice, run: "xr.DataTree | None" = None) -> Any:
     """
     has_spectrum = run is not None and "spectrum" in run.children
     result, axes = figure(ncols=2 + has_spectrum)
+    result.set_layout_engine("constrained", wspace=0.08)
     if has_spectrum and run is not None:
         plot_density(run["spectrum"].to_dataset(), ax=axes[0])
         adaptive = advice.run.optimizer is not None and advice.run.optimizer.is_adaptive
@@ -52,8 +56,21 @@ def plot_advice(advice: Advice, run: "xr.DataTree | None" = None) -> Any:
     (plot_candidates if advice.candidates else plot_stages)(advice, ax=axes[-2])
     plot_limit_curve(advice, ax=axes[-1])
     optimizer = advice.run.optimizer.label if advice.run.optimizer else "no optimizer"
-    result.suptitle(f"{advice.run.attributes.get('task', '')}: {optimizer}, batch size {advice.requested_batch_size}")
+    result.suptitle(f"{_shown_name(advice)}: {optimizer}, batch size {advice.requested_batch_size}")
     return result
+
+
+def _shown_name(advice: Advice) -> str:
+    """Return the name of the task, not too long, and with nothing in it that would be read as a formula."""
+    name = str(advice.run.attributes.get("task", ""))
+    short = name if len(name) <= MAX_NAME else f"...{name[3 - MAX_NAME :]}"
+    return short.replace("$", r"\$")
+
+
+def _is_positive(*values: Any) -> bool:
+    """Whether there is something to draw, and all of it has a logarithm."""
+    finite = [entry for part in values for entry in np.ravel(np.asarray(part, float)) if np.isfinite(entry)]
+    return len(finite) > 0 and min(finite) > 0
 
 
 def plot_candidates(advice: Advice, *, ax: Any) -> Any:
@@ -67,7 +84,7 @@ def plot_candidates(advice: Advice, *, ax: Any) -> Any:
     diverged = ~np.isfinite(losses)
     consistency[~np.isfinite(consistency) | (consistency <= 0)] = np.nan
     ax.plot(rates, consistency, marker="s", color=LIMIT, label="q = rate / its own stable limit")
-    ax.axhline(1.0, color=LIMIT, linestyle=":", linewidth=1)
+    ax.axhline(1.0, color=LIMIT, linestyle=":", linewidth=1, label="q = 1: the limit itself")
     ax.set(xscale="log", xlabel="learning rate tried")
     if np.any(np.isfinite(consistency)):
         ax.set_yscale("log")
@@ -75,7 +92,7 @@ def plot_candidates(advice: Advice, *, ax: Any) -> Any:
     right = ax.twinx()
     right.plot(rates[~diverged], losses[~diverged], marker="o", color=LOSS, label="loss after the steps (right)")
     right.axhline(advice.stages[0].loss, color=LOSS, linestyle="--", linewidth=1, label="loss at the start (right)")
-    if np.any(losses[~diverged] > 0):
+    if _is_positive(losses, advice.stages[0].loss):
         right.set_yscale("log")
     if diverged.any():
         right.plot(
@@ -88,6 +105,8 @@ def plot_candidates(advice: Advice, *, ax: Any) -> Any:
             label="diverged",
         )
     right.set_ylabel("loss")
+    # Both dashed lines are often the highest on their axes: at different heights they are two.
+    ax.margins(y=0.15)
     rate = advice.learning_rate
     constant = advice.constant_learning_rate
     if constant is not None and rate.value is not None and rate.low is not None and rate.high is not None:
@@ -97,7 +116,7 @@ def plot_candidates(advice: Advice, *, ax: Any) -> Any:
     ax.set_title(f"after {max(row.num_steps for row in advice.candidates)} real steps at each rate", fontsize="medium")
     handles = [handle for part in (ax, right) for handle in part.get_legend_handles_labels()[0]]
     labels = [label for part in (ax, right) for label in part.get_legend_handles_labels()[1]]
-    ax.legend(handles, labels, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    ax.legend(handles, labels, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     ax.grid(alpha=0.25)
     for axis in (ax.xaxis, ax.yaxis, right.yaxis):
         _plain_ticks(axis)
@@ -178,9 +197,13 @@ def plot_limit_curve(advice: Advice, *, ax: Any) -> Any:
     if len(sizes) <= 1:
         ax.set_xlim(batch / 4, batch * 4)
     ax.set_xscale("log", base=2)
-    ax.set(xlabel="batch size (samples)", ylabel="learning rate", yscale="log")
+    ax.set(xlabel="batch size (samples)", ylabel="learning rate")
+    if _is_positive(limit, [] if rate.value is None else rate.value):
+        ax.set_yscale("log")
+    else:
+        ax.text(0.5, 0.5, "no stable limit to draw", transform=ax.transAxes, ha="center", va="center")
     ax.set_title("learning rate x batch size", fontsize="medium")
-    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     ax.grid(alpha=0.25)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _plain_ticks(ax.yaxis)

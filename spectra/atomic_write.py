@@ -30,8 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     SpectraError
-        If the folder of ``path`` is missing, or if ``path`` is a folder and not a Zarr store, so that no other data
-        are ever removed.
+        If the folder of ``path`` is missing, or if ``path`` is a folder and not a Zarr store, a device or a pipe, so
+        that nothing else is ever removed.
     """
     target = Path(os.path.realpath(path))
     _check_target(target)
@@ -114,5 +114,8 @@ def _check_target(target: Path) -> None:
     if target.suffix == ".zarr" and target.is_file():
         raise SpectraError(f"{str(target)!r} is a file, and a Zarr store is a folder; choose another name")
     is_store = target.suffix == ".zarr" and any((target / mark).exists() for mark in STORE_MARKS)
-    if target.is_dir() and not is_store and any(target.iterdir()):
+    may_be_folder = is_store or (target.suffix == ".zarr" and target.is_dir() and not any(target.iterdir()))
+    if target.is_dir() and not may_be_folder:
         raise SpectraError(f"{str(target)!r} is a folder and not a Zarr store; choose another name")
+    if target.exists() and not target.is_dir() and not target.is_file():
+        raise SpectraError(f"{str(target)!r} is a device or a pipe, not a file to replace; choose another name")

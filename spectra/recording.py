@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "ADDED_LATER",
     "MEASURED",
     "RECORDING_SCHEMA",
     "RECORDING_SCHEMA_VERSION",
@@ -41,11 +42,15 @@ STATUS = {0: "not measured", 1: "measured", 2: "failed"}
 #: Quantities that are measured one by one, each with a ``..._status``.
 MEASURED = ("sharpness", "preconditioned_sharpness", "noise_scale", "curvature_noise")
 
+#: Variables that recordings of earlier releases lack; they are read as NaN.
+ADDED_LATER = ("momentum",)
+
 #: By axis: name of each variable and what it is.
 VARIABLES: dict[str, dict[str, str]] = {
     "step": {
         "seconds": "time since the first step",
         "learning_rate": "of the first parameter group at the step just taken",
+        "momentum": "beta of the first parameter group, beta1 of Adam, at the step just taken",
         "training_loss": "as the training loop reported it (NaN where it did not)",
         "reference_loss": "on the reference set, model in evaluation mode",
         "sharpness": "largest eigenvalue of the Hessian on the reference set (Ritz value)",
@@ -69,8 +74,8 @@ VARIABLES: dict[str, dict[str, str]] = {
     "training_step": {
         "step_learning_rate": "of the first parameter group",
         "step_loss": "as the training loop reported it",
-        "gradient_norm": "||g||_2 of the gradient of the step",
-        "gradient_l1_norm": "||g||_1 of the gradient of the step, for Adam and its kin",
+        "gradient_norm": "||g||_2 of the gradient that the optimizer got, clipped where training clips",
+        "gradient_l1_norm": "||g||_1 of the same, for Adam and its kin",
     },
 }
 
@@ -96,8 +101,8 @@ def read_recording(path: str | os.PathLike[str]) -> "xr.Dataset":
     xarray.Dataset
         In memory, with the coordinates ``step`` and ``training_step``; for the variables see :data:`VARIABLES`, each
         with its meaning as ``long_name``. Attributes: schema, provenance, ``optimizer``, ``batch_size``, sizes,
-        ``overhead`` (time of the recorder over time of training), ``num_postponed``, ``failures`` (JSON) and
-        ``status`` ("recording" or "closed").
+        ``overhead`` (time of the recorder over time of training, since training was last resumed), ``num_postponed``,
+        ``failures`` (JSON) and ``status`` ("recording" or "closed").
 
     Raises
     ------
@@ -123,7 +128,10 @@ def read_recording(path: str | os.PathLike[str]) -> "xr.Dataset":
             kept = np.flatnonzero(marks >= 0)
             coordinates[axis] = marks[kept]
             for variable, meaning in variables.items():
-                values = np.asarray(group[variable][: len(marks)])[kept]  # type: ignore[index]
+                if variable in ADDED_LATER and variable not in group:
+                    values = np.full(len(kept), np.nan)
+                else:
+                    values = np.asarray(group[variable][: len(marks)])[kept]  # type: ignore[index]
                 content[variable] = (axis, values, {"long_name": meaning})
     except SpectraError:
         raise

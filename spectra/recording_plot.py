@@ -60,7 +60,8 @@ def plot_sharpness(recording: "xr.Dataset", *, ax: Any) -> Any:
     r"""Draw sharpness with its residual, and the threshold above which the learning rate is unstable without noise.
 
     The threshold is 2/lr for SGD, 2 (1 + beta)/lr with momentum, and for Adam (1 + beta1)/(1 - beta1) times 2/lr, which
-    is 38/lr, for the *preconditioned* sharpness (Cohen et al. 2021, arXiv 2103.00065; 2022, arXiv 2207.14484).
+    is 38/lr, for the *preconditioned* sharpness (Cohen et al. 2021, arXiv 2103.00065; 2022, arXiv 2207.14484). Where
+    momentum changes, as under a one-cycle schedule, it is drawn at the steps that were measured.
     """
     spec = optimizer_of(recording)
     name = "preconditioned_sharpness" if _any(recording, "preconditioned_sharpness") else "sharpness"
@@ -70,9 +71,11 @@ def plot_sharpness(recording: "xr.Dataset", *, ax: Any) -> Any:
         steps, values, yerr=residual, fmt="o-", markersize=3, linewidth=1, color=CURVATURE, label=name.replace("_", " ")
     )
     if spec is not None and not spec.why_unsupported:
-        factor = float(stable_limit(1.0, 0.0, batch_size=1, optimizer=replace(spec, weight_decay=0.0)))
-        at, rates = _rates(recording)
-        ax.plot(at, factor / rates, color=RATE, linestyle="--", label=f"{factor:.4g} / learning rate")
+        at, rates, factors = _threshold(recording, spec)
+        if len(at):
+            low, high = (f"{bound:.4g}" for bound in (np.min(factors), np.max(factors)))
+            label = f"{low if low == high else f'{low} to {high}'} / learning rate"
+            ax.plot(at, factors / rates, color=RATE, linestyle="--", label=label)
     ax.set_ylabel("curvature")
     _finish(ax, values, place="best")
     return ax
@@ -136,6 +139,28 @@ def _finite(recording: "xr.Dataset", name: str) -> tuple[np.ndarray, np.ndarray]
     values = recording[name].values
     kept = np.isfinite(values)
     return recording["step"].values[kept], values[kept]
+
+
+def _threshold(recording: "xr.Dataset", spec: OptimizerSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return steps, rates, and by what the threshold exceeds 1/rate at the momentum of each step."""
+    measured, betas = _finite(recording, "momentum")
+    at, rates = _rates(recording)
+    if len(np.unique(betas)) <= 1:
+        beta = betas[0] if len(betas) else spec.beta
+        return at, rates, np.full(len(at), _factor(spec, beta))
+    kept = np.isin(at, measured)
+    found = dict(zip(measured.tolist(), betas.tolist(), strict=True))
+    return at[kept], rates[kept], np.array([_factor(spec, found[step]) for step in at[kept].tolist()])
+
+
+def _factor(spec: OptimizerSpec, beta: float) -> float:
+    """Return the largest stable curvature times the learning rate, without noise, at a momentum."""
+    changes: dict[str, Any] = {"momentum": beta, "weight_decay": 0.0}
+    if spec.kind in ("sgd", "momentum", "nesterov") and beta == 0:
+        changes |= {"kind": "sgd", "dampening": 0.0}
+    elif spec.kind == "sgd":
+        changes |= {"kind": "momentum"}
+    return float(stable_limit(1.0, 0.0, batch_size=1, optimizer=replace(spec, **changes)))
 
 
 def _rates(recording: "xr.Dataset") -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ def summarize_recording(recording: "xr.Dataset") -> dict[str, Any]:
         ``num_finite``, ``num_failed`` of those that are measured one by one, and ``num_unresolved`` of the noise scale,
         where it is no number) and ``failures``.
     """
-    attrs = dict(recording.attrs)
+    attrs = {name: value for name, value in recording.attrs.items() if name != "writer"}
     steps = recording["step"].values
     quantities: dict[str, dict[str, Any]] = {}
     for name in LISTED:

@@ -8,7 +8,7 @@ from spectra.errors import ArgumentError
 if TYPE_CHECKING:
     from spectra.recommend import Check, OptimizerSpec
 
-__all__ = ["read_kind", "spec_of", "unknown_check"]
+__all__ = ["read_kind", "spec_of", "unknown_check", "unsupported_check"]
 
 #: Which kinds an option belongs to.
 OWNERS = {
@@ -46,6 +46,27 @@ def unknown_check(name: str) -> "Check":
         required=f"one of {', '.join(known)}",
         passed=False,
         source="spectra.recommend.optimizer",
+    )
+
+
+def unsupported_check(kind: str) -> "Check | None":
+    """Return the failed check of an optimizer without a known stable limit; None for one that has it.
+
+    Examples
+    --------
+    >>> unsupported_check("adamw") is None, unsupported_check("sophia").claim
+    (True, 'the optimizer has a known stable limit')
+    """
+    from spectra.recommend import UNSUPPORTED_OPTIMIZERS, Check, OptimizerKind
+
+    if kind not in UNSUPPORTED_OPTIMIZERS:
+        return None
+    return Check(
+        claim="the optimizer has a known stable limit",
+        observed=f"{kind}: {UNSUPPORTED_OPTIMIZERS[kind]}",
+        required=f"one of {', '.join(get_args(OptimizerKind))}",
+        passed=False,
+        source="spectra.recommend.unsupported",
     )
 
 

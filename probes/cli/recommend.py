@@ -9,6 +9,7 @@ from probes.cli import options as shared
 from probes.cli.pages import Destinations
 from probes.cli.session import (
     DEFAULT_BATCH,
+    INTERRUPTED,
     MeasurementRefused,
     MeasureOptions,
     batch_check,
@@ -22,6 +23,8 @@ from probes.cli.session import (
 from spectra.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spectra.recommend import Advice
 
 __all__ = ["recommend"]
@@ -181,24 +184,42 @@ def recommend(
             run, batch = measure_task(target, options, path=destinations.run_path), None
     except MeasurementRefused as refusal:
         advice, run = _refused(refusal, target, optimizer, schedule.value, destinations)
+        _deliver(destinations, lambda: advice, run)
     else:
         from spectra.recommend import advise
 
-        advice = advise(run, batch_size=batch, schedule=schedule.value)
-    destinations.write(advice, run)
+        advice = _deliver(destinations, lambda: advise(run, batch_size=batch, schedule=schedule.value), run)
     if str(advice.verdict) == "WITHHELD":
         raise typer.Exit(WITHHELD)
 
 
+def _deliver(destinations: Destinations, make: "Callable[[], Advice]", run: Any) -> "Advice":
+    """Make the advice and write its pages; on Ctrl-C say where the complete run is."""
+    try:
+        advice = make()
+        destinations.write(advice, run)
+    except KeyboardInterrupt:
+        path = destinations.run_path
+        if run is None or path is None:
+            say("interrupted after the measurement; nothing was saved (no --output was named)")
+        else:
+            say(f"interrupted after the measurement, which is whole in {path}: `spectra recommend {path}` goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    return advice
+
+
 def _asked(name: str | None, constants: dict[str, Any], common: dict[str, Any]) -> tuple[Any, str | None]:
     """Return the description of the optimizer asked for, and its kind; None where the optimizer state tells."""
-    from probes.cli.optimizer_names import read_kind, spec_of, unknown_check
+    from probes.cli.optimizer_names import read_kind, spec_of, unknown_check, unsupported_check
 
     typed = common["typed"]
     kind = None if name is None else read_kind(name)
     if name is not None and kind is None:
         raise MeasurementRefused(unknown_check(name), batch_size=common["batch_size"] or DEFAULT_BATCH)
     if common["optimizer_state"] is not None:
+        unsupported = None if kind is None else unsupported_check(kind)
+        if unsupported is not None:
+            raise MeasurementRefused(unsupported, batch_size=common["batch_size"] or DEFAULT_BATCH)
         given = [option for option in ("--momentum", "--beta2", "--eps", "--weight-decay") if option in typed]
         if given:
             raise ArgumentError(f"--optimizer-state holds these constants already; leave {', '.join(given)} out")

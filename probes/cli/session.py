@@ -201,12 +201,13 @@ def open_task(name: str, *, checkpoint: Path | None, device: str | None, threads
 
 
 def effective_batch(options: MeasureOptions, num_samples: int) -> "EffectiveBatch":
-    """Return the batch of one step from what was typed of it."""
+    """Return the batch of one step from what was typed of it; of no size that was typed, one that the passes divide."""
     from probes.effective_batch import EffectiveBatch
 
     size = options.batch_size
     if size is None and options.micro_batch_size is None:
-        size = min(DEFAULT_BATCH, num_samples)
+        passes = (options.accumulation or 1) * (options.world_size or 1)
+        size = passes * max(1, min(DEFAULT_BATCH, num_samples) // passes)
     return EffectiveBatch.of(
         size=size,
         micro_batch_size=options.micro_batch_size,
@@ -288,7 +289,11 @@ def _say_interrupted(run: "xr.DataTree", attributes: dict[str, str], path: Path 
 
 def write_picture(figure: Any, path: Path) -> None:
     """Save a figure; an unknown suffix or an unwritable folder is a clear error."""
+    from spectra.atomic_write import explained, replacing
+
     supported = figure.canvas.get_supported_filetypes()
-    if path.suffix.lstrip(".") not in supported:
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in supported:
         raise ArgumentError(f"--plot takes a file ending in .{', .'.join(sorted(supported))}; got {path.name!r}")
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    with explained(path, "written"), replacing(path) as free:
+        figure.savefig(free, format=kind, dpi=150, bbox_inches="tight")

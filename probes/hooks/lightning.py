@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
+from probes.hooks.callbacks import RecorderSettings
 from probes.hooks.recorder import Recorder
-from probes.task import Task
 from spectra.errors import MissingExtraError, TaskError
 
 try:
@@ -24,7 +25,7 @@ class RecorderCallback(Callback):
     """Records curvature and noise while Lightning trains; see :class:`probes.Recorder`.
 
     Pass it to ``Trainer(callbacks=[...])``. The recorder is made when training starts, for the first optimizer, on the
-    first process only, and closed when training ends, also by an error.
+    first process only, and closed when training ends, also by an error. A second ``fit`` goes on in the same recording.
 
     Parameters
     ----------
@@ -64,8 +65,7 @@ class RecorderCallback(Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.path, self.loss, self.data, self.module = path, loss, data, module
-        self.batch_size, self.options = batch_size, options
+        self._settings, self.module = RecorderSettings(path, loss, data, batch_size, **options), module
         self.recorder: Recorder | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,25 +73,33 @@ class RecorderCallback(Callback):
         if not trainer.is_global_zero:
             return
         loader = trainer.train_dataloader
-        size = self.batch_size
-        if size is None:
-            own = getattr(loader, "batch_size", None)
-            if own is None:
-                raise TaskError(
-                    f"the training loader ({type(loader).__name__}) does not say its batch size; pass "
-                    "RecorderCallback(..., batch_size=), samples x accumulation x processes."
-                )
-            size = own * trainer.accumulate_grad_batches * trainer.world_size
-            self.options.setdefault("samples_in_memory", max(1, own // 4))
-        model = pl_module if self.module is None else self.module(pl_module)
-        task = Task(model, self.loss, loader if self.data is None else self.data, name=type(pl_module).__name__)
-        self.recorder = Recorder(task, self.path, batch_size=size, **self.options)
-        self.recorder.attach(trainer.optimizers[0])
+        own = None if self._settings.batch_size else getattr(loader, "batch_size", None)
+        if own is None and not self._settings.batch_size:
+            raise TaskError(
+                f"the training loader ({type(loader).__name__}) does not say its batch size; pass "
+                "RecorderCallback(..., batch_size=), samples x accumulation x processes."
+            )
+        optimizer = trainer.optimizers[0]
+        self.recorder = self._settings.recorder(
+            pl_module if self.module is None else self.module(pl_module),
+            optimizer,
+            data=loader,
+            samples=own,
+            times=trainer.accumulate_grad_batches * trainer.world_size,
+            name=type(pl_module).__name__,
+            # Steps of several optimizers are counted together.
+            step=trainer.global_step if len(trainer.optimizers) == 1 else 0,
+            previous=self.recorder,
+        )
+        self.recorder.attach(optimizer)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
         """Hand in the loss of the step; of an accumulated batch that of the last part."""
         if self.recorder is not None:
-            self.recorder.log_loss(loss.detach() * trainer.accumulate_grad_batches)
+            loss = loss.detach() * trainer.accumulate_grad_batches
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            # A product with the scale, since the scale itself cannot be had without waiting for the device.
+            self.recorder.log_loss(loss if scaler is None else loss / scaler.scale(torch.ones_like(loss)))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the recorder."""

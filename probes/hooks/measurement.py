@@ -2,12 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
+from probes.hooks.coordinates import fingerprint
 from probes.hooks.failures import reason_of
+from probes.hooks.quantities import applicable, is_scaled
 from probes.hooks.top_pair import TopPair, top_pair
 from probes.hooks.workbench import Workbench
 from probes.noise import gram
@@ -18,7 +21,7 @@ from spectra.errors import SpectraError
 from spectra.recommend import OptimizerSpec, pair_statistic, scatter, stable_limit
 from spectra.recommend.noise_scale import ratio
 
-__all__ = ["Measurement", "Probe", "is_scaled"]
+__all__ = ["Measurement", "Probe"]
 
 #: Steps after which the second moments of an adaptive optimizer are taken as they are; before that they are bounded
 #: below by what the gradients of the present state give (a design choice, as in the recommender).
@@ -41,97 +44,133 @@ class Measurement:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def is_scaled(optimizer: optim.Optimizer, spec: OptimizerSpec | None) -> bool:
-    """Whether the steps of the optimizer are gradients times something that differs by coordinate."""
-    if spec is not None and spec.is_adaptive:
-        return True
-    with contextlib.suppress(SpectraError):
-        return any(ratio != 1.0 for ratio in group_ratios(optimizer))
-    return False
-
-
 class Probe:
     """Measures states of one training run, each from the eigenvectors of the one before.
 
     Parameters
     ----------
-    bench : Workbench
-        The loss on the reference set.
+    model : torch.nn.Module
+        Live; looked at for parameters that were exchanged, frozen or freed.
+    build : callable
+        Returns the :class:`Workbench`, for the first measurement, and whenever the parameters are others.
     optimizer : torch.optim.Optimizer, optional
         Live; only read.
     spec : OptimizerSpec, optional
         What it is, where that is known.
     batch_size : int
         Effective batch of the training.
-    quantities : sequence of str
-        Of :data:`spectra.recording.MEASURED`.
+    quantities : sequence of str, optional
+        See :func:`probes.hooks.quantities.applicable`.
+    check : bool
+        Whether products are compared with differences once, before the first are taken.
     tolerance : float
         Relative residual at which the search for the largest eigenvalue ends.
     max_products : int
         Of one search.
     rng : int
-        Seed of random parts of start vectors.
+        Seed of the check and of random parts of start vectors.
     """
 
     def __init__(
         self,
-        bench: Workbench,
+        model: nn.Module,
+        build: Callable[[], Workbench],
         *,
         optimizer: optim.Optimizer | None,
         spec: OptimizerSpec | None,
         batch_size: int,
-        quantities: tuple[str, ...],
+        quantities: tuple[str, ...] | None,
+        check: bool,
         tolerance: float,
         max_products: int,
         rng: int,
     ) -> None:
-        self.bench, self.spec, self.batch_size = bench, spec, batch_size
+        self._model, self._build, self.spec, self.batch_size = model, build, spec, batch_size
         self.optimizer = None if optimizer is None else inner(optimizer)
         self.quantities, self.tolerance, self.max_products = quantities, tolerance, max_products
-        # On the device: drawing a vector on the host takes longer than a step of a large model on a GPU.
-        self._generator = torch.Generator(device=bench.like.device).manual_seed(rng)
-        self._vectors: dict[str, Tensor] = {}
+        self._unchecked, self._rng = check, rng
+        self._bench: Workbench | None = None
+        self._fingerprint: tuple[Any, ...] = ()
+        self._generator: torch.Generator | None = None
+        self._starts: dict[str, Tensor] = {}
+
+    @property
+    def bench(self) -> Workbench:
+        """The loss on the reference set, as it was last built."""
+        if self._bench is None:
+            raise SpectraError("nothing has been measured yet")
+        return self._bench
 
     def measure(self, *, learning_rate: float) -> Measurement:
         """Measure the present state; never raises but for interrupts."""
         result = Measurement()
-        asked = self.quantities
-        scaled = "preconditioned_sharpness" in asked
-        pair: TopPair | None = None
-        scaling: Tensor | None = None
-        moment: Tensor | None = None
+        scaled = self.optimizer is not None and is_scaled(self.optimizer, self.spec)
+        asked = applicable(self.quantities, scaled=scaled)
         try:
+            self._keep_up()
+            if set(asked) != {"noise_scale"}:
+                self._note_check(result, asked)
             with self.bench.open():
-                if "noise_scale" in asked or (scaled and self._is_young()):
-                    with self._noting(result, "noise_scale"):
-                        gradients = self.bench.gradients()
-                        moment = self._expected_square(gradients) if scaled and self._is_young() else None
-                        if "noise_scale" in asked:
-                            self._note_noise(result, gradients)
-                        del gradients
-                if scaled:
-                    with self._noting(result, "preconditioned_sharpness"):
-                        scaling = self._scaling(moment, learning_rate)
-                        pair = self._search(result, "preconditioned_sharpness", scaling)
-                if "sharpness" in asked:
-                    with self._noting(result, "sharpness"):
-                        plain = self._search(result, "sharpness", None)
-                        pair = pair if scaled else plain
-                self.bench.release()
-                if "curvature_noise" in asked:
-                    with self._noting(result, "curvature_noise"):
-                        self._note_curvature_noise(result, pair, scaling)
-                    if pair is not None and "curvature_noise" in result.values and self.spec is not None:
-                        with self._noting(result, "max_stable_learning_rate"):
-                            self._note_limit(result, pair, self.spec, is_scaled=scaled, learning_rate=learning_rate)
+                self._measure(result, asked, learning_rate)
                 result.values["reference_loss"] = self.bench.loss
         except Exception as error:
             for name in asked:
                 result.failures.setdefault(name, reason_of(error))
         for name in asked:
             result.values[f"{name}_status"] = 2 if name in result.failures else 1
-        result.values["num_products"] = self.bench.num_products
+        result.values["num_products"] = 0 if self._bench is None else self._bench.num_products
         return result
+
+    def _keep_up(self) -> None:
+        """Build what measures, anew if the parameters are not those of the last measurement."""
+        present = fingerprint(self._model, self.optimizer)
+        if self._bench is not None and present == self._fingerprint:
+            return
+        before = {} if self._bench is None else {name: p.shape for name, p in self._bench.parameters.items()}
+        self._bench = None  # its memory is free before the next is built
+        self._bench = self._build()
+        self._fingerprint = present
+        if before != {name: p.shape for name, p in self._bench.parameters.items()}:
+            self._starts = {}
+
+    def _note_check(self, result: Measurement, asked: tuple[str, ...]) -> None:
+        """Compare products with differences until that has gone well once; searches of products that fail are off."""
+        if not self._unchecked:
+            return
+        try:
+            self.bench.check(rng=self._rng)
+            self._unchecked = False
+        except Exception as error:
+            searches = ("preconditioned_sharpness", "sharpness")
+            result.failures.update({name: reason_of(error) for name in searches if name in asked})
+
+    def _measure(self, result: Measurement, asked: tuple[str, ...], learning_rate: float) -> None:
+        scaled, young = "preconditioned_sharpness" in asked, self._is_young()
+        pair: TopPair | None = None
+        scaling: Tensor | None = None
+        moment: Tensor | None = None
+        if "noise_scale" in asked or (scaled and young):
+            with self._noting(result, "noise_scale"):
+                gradients = self.bench.gradients()
+                moment = self._expected_square(gradients) if scaled and young else None
+                if "noise_scale" in asked:
+                    self._note_noise(result, gradients)
+                del gradients
+        if scaled and "preconditioned_sharpness" not in result.failures:
+            with self._noting(result, "preconditioned_sharpness"):
+                scaling = self._scaling(moment, learning_rate)
+                pair = self._search(result, "preconditioned_sharpness", scaling)
+        if "sharpness" in asked and "sharpness" not in result.failures:
+            with self._noting(result, "sharpness"):
+                plain = self._search(result, "sharpness", None)
+                pair = pair if scaled else plain
+        self.bench.release()
+        if "curvature_noise" in asked:
+            with self._noting(result, "curvature_noise"):
+                self._note_curvature_noise(result, pair, scaling)
+            if pair is not None and "curvature_noise" in result.values and self.spec is not None:
+                with self._noting(result, "max_stable_learning_rate"):
+                    self._note_limit(result, pair, self.spec, is_scaled=scaled, learning_rate=learning_rate)
 
     @contextlib.contextmanager
     def _noting(self, result: Measurement, name: str) -> Iterator[None]:
@@ -153,22 +192,24 @@ class Probe:
             result.values[name], result.values[f"{name}_stderr"] = statistic.value, statistic.stderr
 
     def _search(self, result: Measurement, name: str, scaling: Tensor | None) -> TopPair:
-        multiply = self._space(scaling)
-        before = self._vectors.get(name)
+        like, before = self.bench.like, self._starts.get(name)
+        if self._generator is None or self._generator.device != like.device:
+            # On the device: drawing a vector on the host takes longer than a step of a large model on a GPU.
+            self._generator = torch.Generator(device=like.device).manual_seed(self._rng)
         start = before
         if start is None:
-            start = torch.randn(self.bench.like.shape, generator=self._generator, device=self._generator.device)
+            start = torch.randn(like.shape, generator=self._generator, device=like.device)
         pair = top_pair(
-            multiply,
-            start.to(self.bench.like),
+            self._space(scaling),
+            start.to(like),
             tolerance=self.tolerance,
             max_products=self.max_products,
             generator=None if before is None else self._generator,
         )
-        # On the host, so that nothing of it stays on the device between measurements.
-        self._vectors[name] = pair.vector.cpu()
         result.values[name], result.values[f"{name}_residual"] = pair.value, pair.residual
-        return pair
+        # On the host, so that nothing of it stays on the device.
+        self._starts[name] = pair.successor.cpu()
+        return replace(pair, successor=self._starts[name])
 
     def _space(self, scaling: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return products with H, or with the matrix whose space the optimizer's steps live in."""
@@ -201,7 +242,7 @@ class Probe:
         )
         return P.diagonal.to(self.bench.like).rsqrt()
 
-    def _live(self) -> dict[str, torch.nn.Parameter]:
+    def _live(self) -> dict[str, nn.Parameter]:
         """Return the live parameters, where a copy in another precision is measured."""
         named = dict(self.bench.workload.source.named_parameters())
         return {name: named[name] for name in self.bench.parameters}

@@ -1,34 +1,29 @@
 """The recorder: curvature and noise of a model while it trains, on a schedule, within a stated overhead."""
 
-import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import optim
 
 from probes.hooks.budget import Budget
-from probes.hooks.failures import FailureLog, reason_of
+from probes.hooks.course import Course
+from probes.hooks.failures import FailureLog
 from probes.hooks.journal import Journal
-from probes.hooks.measurement import Measurement, Probe
+from probes.hooks.observer import Observer
 from probes.hooks.recording_plan import RecordingPlan
 from probes.hooks.schedule import Schedule, as_schedule
-from probes.hooks.sinks import Sink, scalars_of
+from probes.hooks.sinks import Sink
 from probes.hooks.store import IfExists, RecordingStore
-from probes.optimizers import describe_optimizer
 from probes.optimizers.reading import inner
 from probes.task import Task
-from spectra.errors import SpectraError
-from spectra.provenance import provenance
 from spectra.recommend import OptimizerSpec
+from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["Recorder"]
-
-#: Part of the budget that is set aside for gradient norms and other scalars of every step.
-LOG_PART = 1 / 10
 
 
 class Recorder:
@@ -71,11 +66,15 @@ class Recorder:
     sinks : sequence of Sink
         Get the same scalars, see :mod:`probes.hooks.sinks`.
     if_exists : {"refuse", "append", "replace"}
-        What to do with a recording at ``path``; ``"append"`` counts steps on, for resumed training.
+        What to do with a recording at ``path``; ``"append"`` counts steps on, for resumed training. Nothing else than a
+        recording is ever replaced.
+    start_step : int, optional
+        The step of the checkpoint from which training is resumed, by default the last one that was recorded. Rows of
+        later steps are dropped.
     check : bool
         Compare Hessian products with differences of gradients once, before the first measurement (about ten gradients).
-    rng : int
-        Seed of everything random; generators of others are not touched.
+    rng : int or numpy.random.Generator
+        Seed of everything random; a Generator is asked for one number, others are not touched.
     clock : callable
         Returns seconds.
 
@@ -84,7 +83,7 @@ class Recorder:
     overhead : float
         Time spent here over the time of training so far.
     num_measured, num_postponed : int
-        Measurements taken, and how often one had to wait for the budget.
+        Measurements taken, and how often one had to wait for the budget; in the whole of a continued recording.
 
     Raises
     ------
@@ -103,6 +102,7 @@ class Recorder:
     Examples
     --------
     >>> import tempfile
+    >>> import torch
     >>> from probes import Task
     >>> from spectra.recording import read_recording
     >>> model = torch.nn.Linear(3, 1)
@@ -142,12 +142,17 @@ class Recorder:
         max_products: int = 10,
         sinks: Sequence[Sink] = (),
         if_exists: IfExists = "refuse",
+        start_step: int | None = None,
         check: bool = True,
-        rng: int = 0,
+        rng: int | np.random.Generator = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._budget = Budget(overhead, clock=clock)
+        self._failures = FailureLog()
+        self.sinks = list(sinks)
+        optimizer = None if optimizer is None else inner(optimizer)
         with self._budget.spending("set-up"):
+            schedule = as_schedule(every)
             self._plan = RecordingPlan(
                 task=task,
                 batch_size=batch_size,
@@ -158,35 +163,30 @@ class Recorder:
                 tolerance=tolerance,
                 max_products=max_products,
                 check=check,
-                rng=rng,
+                rng=as_seed(rng),
             )
-            self._schedule = as_schedule(every)
-            self._reference = self._plan.draw()
-            self.sinks = list(sinks)
-            attrs = {
-                "task": task.name or "",
-                "batch_size": batch_size,
-                "reference_size": self._reference.size,
-                "num_micro_batches": num_micro_batches,
-                "overhead_budget": float(overhead),
-                "seed": rng,
-                **provenance(),
-            }
-            store = RecordingStore(path, attrs, if_exists=if_exists)
-            self._count = store.last_step
-            self._due = self._schedule.after(self._count)
-        self.optimizer: optim.Optimizer | None = None
-        self.spec: OptimizerSpec | None = None
-        self.num_measured = self.num_postponed = 0
-        self._failures = FailureLog()
+            self._observer = Observer(self._plan, self._failures)
+            store = RecordingStore(
+                path,
+                {**self._observer.attributes, "overhead_budget": self._budget.share, "status": "recording"},
+                if_exists=if_exists,
+                start_step=None if start_step is None else as_count(start_step, name="start_step", least=0),
+            )
         self._journal = Journal(store, self._budget, self._failures)
-        self._loss: Any = None
-        self._probe: Probe | None = None
+        # Without close(), after an error of the training: what waits is written when the recorder goes.
+        self._rescue = weakref.finalize(self, self._journal.rescue)
+        self._course = Course(
+            self._observer,
+            schedule,
+            budget=self._budget,
+            journal=self._journal,
+            failures=self._failures,
+            sinks=self.sinks,
+        )
         self._handle: Any = None
-        self._started_at: float | None = None
-        self._waiting = self._is_closed = False
+        self._is_closed = False
         if optimizer is not None:
-            self._adopt(optimizer)
+            self._course.adopt(optimizer)
 
     # What a training loop calls.
 
@@ -198,36 +198,35 @@ class Recorder:
         loss : torch.Tensor or float, optional
             Of this step's batch. A tensor is not read before it is written.
         """
-        begin = self._budget.clock()
+        if self._handle is not None:  # the optimizer has called already
+            if loss is not None:
+                self._course.take_loss(loss, is_late=True)
+            return
         if loss is not None:
             self.log_loss(loss)
-        if self._is_closed:
-            self._failures.warn("closed", "the recorder is closed; steps are no longer recorded")
-            return
-        if self._started_at is None:
-            self._budget.start()
-            begin = self._started_at = self._budget.clock()
-        try:
-            self._after_step(begin)
-        except Exception as error:
-            self._failures.note("recorder", self._count, reason_of(error))
+        self._step()
 
     def log_loss(self, loss: Any) -> None:
         """Hand in the loss of the step that comes next, where :meth:`step` is called by the optimizer."""
-        self._loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
+        self._course.take_loss(loss)
 
     def attach(self, optimizer: optim.Optimizer) -> "Recorder":
         """Have the optimizer call :meth:`step` after each of its steps, until :meth:`close`; return the recorder.
+
+        Losses are handed in with :meth:`log_loss` before the step. A call of :meth:`step` counts none then: it adds the
+        loss to the step just taken, if that has not been written yet.
 
         Raises
         ------
         TaskError
             It is no optimizer.
         """
-        self._adopt(optimizer)
-        if self._handle is not None:
-            self._handle.remove()
-        self._handle = inner(optimizer).register_step_post_hook(lambda *_: self.step())
+        if self._is_closed:
+            self._failures.warn("closed", "the recorder is closed; nothing is attached")
+            return self
+        self._course.adopt(optimizer)
+        self._detach()
+        self._handle = inner(optimizer).register_step_post_hook(lambda *_: self._step())
         return self
 
     def measure(self) -> None:
@@ -235,22 +234,16 @@ class Recorder:
         if self._is_closed:
             self._failures.warn("closed", "the recorder is closed; nothing is recorded")
             return
-        self._failures.guard("recorder", self._count, self._measure)
+        self._failures.guard("recorder", self._course.count, self._course.measure)
 
     def close(self) -> None:
         """Write what is pending, detach from the optimizer and close sinks; further calls do nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        if self._handle is not None:
-            self._handle.remove()
-        self._budget.stop()
-        with self._budget.spending("sinks"):
-            for sink in self.sinks:
-                self._failures.guard("sink", self._count, sink.close)
-        self._journal.write(self._count, self._report("closed"))
-        # The last word on the overhead includes the writing itself.
-        self._failures.guard("store", self._count, lambda: self._journal.store.update({"overhead": self.overhead}))
+        self._detach()
+        self._rescue.detach()
+        self._course.finish()
 
     def __enter__(self) -> "Recorder":
         """Return the recorder."""
@@ -271,91 +264,37 @@ class Recorder:
         return list(self._failures.entries)
 
     @property
-    def step_count(self) -> int:
-        """Steps so far, those of a recording that was continued included."""
-        return self._count
-
-    # How it is done.
-
-    def _adopt(self, optimizer: optim.Optimizer) -> None:
-        self.optimizer = inner(optimizer)
-        self.spec, self._probe = None, None
-        try:
-            self.spec = describe_optimizer(self.optimizer)
-        except SpectraError as error:
-            self._failures.note("optimizer", self._count, reason_of(error))
-        self._journal.log.wants_l1 = self.spec is not None and self.spec.is_adaptive
-        described = {"optimizer": "" if self.spec is None else self.spec.to_json()}
-        self._failures.guard("store", self._count, lambda: self._journal.store.update(described))
+    def optimizer(self) -> optim.Optimizer | None:
+        """The optimizer that is read."""
+        return self._observer.optimizer
 
     @property
-    def _learning_rate(self) -> float:
-        return float("nan") if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
+    def spec(self) -> OptimizerSpec | None:
+        """What the optimizer was when it was last looked at."""
+        return self._observer.spec
 
-    def _after_step(self, begin: float) -> None:
-        paid = self._budget.spent
-        self._count += 1
-        if self._budget.allows("log", part=LOG_PART, now=begin):
-            with self._budget.spending("log"):
-                self._failures.guard("gradient_norm", self._count, self._note_step)
-        if self._count >= self._due:
-            if not self.num_measured or self._budget.allows("measurement"):
-                self._measure()
-                self._waiting, self._due = False, self._schedule.after(self._count)
-            elif not self._waiting:
-                self._waiting = True
-                self.num_postponed += 1
-        self._loss = None
-        if self._journal.is_due(begin):
-            self._journal.write(self._count, self._report("recording"))
-        # What is not charged yet: the bookkeeping itself.
-        self._budget.charge(self._budget.clock() - begin - (self._budget.spent - paid))
+    @property
+    def num_measured(self) -> int:
+        """Measurements taken."""
+        return self._course.num_measured
 
-    def _note_step(self) -> None:
-        self._journal.log.note(
-            self._count, optimizer=self.optimizer, learning_rate=self._learning_rate, loss=self._loss
-        )
+    @property
+    def num_postponed(self) -> int:
+        """How often a measurement had to wait for the budget."""
+        return self._course.num_postponed
 
-    def _measure(self) -> None:
-        if torch.cuda.is_available():
-            self._failures.guard("recorder", self._count, self._synchronize)
-        begin, rate = self._budget.clock(), self._learning_rate
-        # The first search starts from nothing and takes longer: its cost predicts no other.
-        kind = "measurement" if self.num_measured else "first measurement"
-        with self._budget.spending(kind):
-            try:
-                if self._probe is None:
-                    self._probe = self._plan.probe(self._reference, self.optimizer, self.spec)
-                found = self._probe.measure(learning_rate=rate)
-            except Exception as error:
-                names = self._plan.names
-                found = Measurement({f"{name}_status": 2 for name in names}, dict.fromkeys(names, reason_of(error)))
-        for quantity, reason in found.failures.items():
-            self._failures.note(quantity, self._count, reason)
-        row = {"step": float(self._count), "learning_rate": rate, **found.values}
-        row["seconds"] = 0.0 if self._started_at is None else begin - self._started_at
-        if self._loss is not None:
-            row["training_loss"] = float(self._loss)
-        row["cost_seconds"] = self._budget.clock() - begin
-        self._journal.rows.append(row)
-        self.num_measured += 1
-        with self._budget.spending("sinks"):
-            scalars = scalars_of(row)
-            for sink in self.sinks:
-                self._failures.guard("sink", self._count, partial(sink.log_scalars, self._count, scalars))
+    @property
+    def step_count(self) -> int:
+        """Steps so far, those of a recording that was continued included."""
+        return self._course.count
 
-    def _synchronize(self) -> None:
-        """Wait for kernels of the training step, which are not charged to the measurement."""
-        if next(self._plan.task.model.parameters()).is_cuda:
-            torch.cuda.synchronize()
+    def _step(self) -> None:
+        if self._is_closed:
+            self._failures.warn("closed", "the recorder is closed; steps are no longer recorded")
+        else:
+            self._failures.guard("recorder", self._course.count, self._course.step)
 
-    def _report(self, status: str) -> Mapping[str, Any]:
-        return {
-            "status": status,
-            "overhead": self.overhead,
-            "setup_seconds": self._budget.before,
-            "num_steps": self._count,
-            "num_measured": self.num_measured,
-            "num_postponed": self.num_postponed,
-            "failures": json.dumps(self.failures),
-        }
+    def _detach(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+        self._handle = None

@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import optim
 
 from probes.batches import Batch
-from probes.hooks.measurement import Probe, is_scaled
+from probes.hooks.coordinates import trained_parameters
+from probes.hooks.measurement import Probe
+from probes.hooks.quantities import applicable
 from probes.hooks.reference import cut, draw_reference
 from probes.hooks.workbench import Workbench
 from probes.model_loss import ModelLoss, read_any_loss
+from probes.optimizers.reading import inner
 from probes.task import Task
+from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, SpectraError, TaskError
 from spectra.recommend import OptimizerSpec
 from spectra.recording import MEASURED
@@ -46,12 +51,12 @@ class RecordingPlan:
 
     def __post_init__(self) -> None:
         """Look at the arguments; neither model nor data are touched."""
-        as_count(self.batch_size, name="batch_size")
-        as_count(self.num_micro_batches, name="num_micro_batches", least=4)
-        as_count(self.max_products, name="max_products", least=2)
-        for name in ("reference_size", "samples_in_memory"):
-            if getattr(self, name) is not None:
-                as_count(getattr(self, name), name=name)
+        least = {"num_micro_batches": 4, "max_products": 2, "rng": 0}
+        for name in ("batch_size", "reference_size", "samples_in_memory", *least):
+            if (value := getattr(self, name)) is not None or name in ("batch_size", *least):
+                object.__setattr__(self, name, as_count(value, name=name, least=least.get(name, 1)))
+        if not finite_number(self.tolerance, name="tolerance") > 0:
+            raise ArgumentError(f"tolerance must be positive; got {self.tolerance}")
         if self.quantities is not None:
             names = (self.quantities,) if isinstance(self.quantities, str) else tuple(self.quantities)
             unknown = [name for name in names if name not in MEASURED]
@@ -66,7 +71,7 @@ class RecordingPlan:
     @property
     def names(self) -> tuple[str, ...]:
         """The quantities asked for, or those that always apply."""
-        return tuple(self.quantities) if self.quantities else tuple(MEASURED[:1])
+        return applicable(self.quantities, scaled=False)
 
     def draw(self) -> Batch:
         """Return the reference set: as many samples as wanted, or as there are, in equal parts."""
@@ -81,30 +86,38 @@ class RecordingPlan:
         return drawn.take(slice(0, drawn.size - left_over)) if 0 < left_over < drawn.size else drawn
 
     def probe(self, reference: Batch, optimizer: optim.Optimizer | None, spec: OptimizerSpec | None) -> Probe:
-        """Return what measures, on a reference set.
+        """Return what measures, on a reference set; the model is run by its first measurement only.
 
         Raises
         ------
         SpectraError
-            Too few samples, or whatever the self-check finds.
+            Too few samples.
         """
-        size = reference.size // self.num_micro_batches
-        if size < 1:
+        if reference.size < self.num_micro_batches:
             raise SpectraError(
                 f"the reference set has {reference.size} samples, too few for {self.num_micro_batches} micro-batches; "
                 "give data with more samples, or a smaller num_micro_batches"
             )
-        held = self.samples_in_memory or max(1, self.batch_size // BATCH_SHARE)
-        bench = Workbench(self.task, cut(reference, size), cut(reference, held), check=self.check, rng=self.rng)
-        scaled = optimizer is not None and is_scaled(optimizer, spec)
-        applicable = tuple(name for name in MEASURED if scaled or name != "preconditioned_sharpness")
         return Probe(
-            bench,
+            self.task.model,
+            partial(self._bench, reference, optimizer),
             optimizer=optimizer,
             spec=spec,
             batch_size=self.batch_size,
-            quantities=tuple(self.quantities) if self.quantities else applicable,
+            quantities=tuple(self.quantities) if self.quantities else None,
+            check=self.check,
             tolerance=self.tolerance,
             max_products=self.max_products,
             rng=self.rng,
+        )
+
+    def _bench(self, reference: Batch, optimizer: optim.Optimizer | None) -> Workbench:
+        held = self.samples_in_memory or max(1, self.batch_size // BATCH_SHARE)
+        return Workbench(
+            self.task,
+            cut(reference, reference.size // self.num_micro_batches),
+            cut(reference, held),
+            parameters=trained_parameters(
+                self.task.model, self.task.parameters, None if optimizer is None else inner(optimizer)
+            ),
         )

@@ -1,5 +1,6 @@
 """The fixed small set of samples on which a recorder measures, drawn once without moving anyone's random numbers."""
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from probes.batches import Batch, Batches
-from probes.state import preserved_random_state
+from probes.hooks.generators import preserved_generators
 from spectra.errors import ArgumentError, TaskError
 
 __all__ = ["cut", "draw_reference"]
@@ -23,7 +24,9 @@ def draw_reference(data: Any, *, size: int, paired: bool, rng: np.random.Generat
 
     A ``DataLoader`` over a data set with a length gives random samples of the data set, put together by its own
     ``collate_fn``; its sampler is not touched. A list of batches, or one batch, gives random samples of some of them.
-    Of anything else that can be iterated over the first samples are taken.
+    Of anything else that can be iterated over again the first samples are taken. Generators that the data hold are left
+    as they were, see :func:`probes.hooks.generators.preserved_generators`; what else data remember of being read (a
+    place in a file, a count, a generator that is a variable of a module) is not: pass batches instead.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ def draw_reference(data: Any, *, size: int, paired: bool, rng: np.random.Generat
     Raises
     ------
     TaskError
-        No sample, or batches that cannot be cut into samples.
+        No sample, batches that cannot be cut into samples, or an iterator, from which training would miss what is read.
 
     Examples
     --------
@@ -49,7 +52,8 @@ def draw_reference(data: Any, *, size: int, paired: bool, rng: np.random.Generat
     >>> batch.size, bool((batch.inputs[:, 0] == batch.target).all())
     (4, True)
     """
-    with preserved_random_state():
+    _refuse_iterators(data)
+    with preserved_generators(data):
         entries = _collated(data, size, rng) if isinstance(data, DataLoader) else None
         if entries is None and not isinstance(data, DataLoader) and _is_in_memory(data):
             return _drawn(Batches(data, paired=paired), size, rng)
@@ -70,6 +74,15 @@ def cut(batch: Batch, size: int) -> list[Batch]:
         raise ArgumentError(f"pieces need at least 1 sample each; got {size}")
     edges = np.linspace(0, batch.size, -(-batch.size // size) + 1).astype(int)
     return [batch.take(slice(int(a), int(b))) for a, b in itertools.pairwise(edges)]
+
+
+def _refuse_iterators(data: Any) -> None:
+    stream = data.dataset if isinstance(data, DataLoader) and isinstance(data.dataset, IterableDataset) else data
+    if isinstance(stream, Iterator):
+        raise TaskError(
+            f"{type(stream).__name__} is an iterator: what is read from it for the reference set would be missing from "
+            "training. Give the task data of its own, such as a list of some batches."
+        )
 
 
 def _is_in_memory(data: Any) -> bool:
@@ -95,12 +108,19 @@ def _first(data: Iterable[Any], size: int) -> Iterator[Any]:
             "(inputs, target)."
         )
     found = 0
-    for entry in data:
+    for entry in _with_own_workers(data) if isinstance(data, DataLoader) else data:
         yield entry
         tensors = [leaf for leaf in _leaves(entry) if leaf.ndim > 0]
         found += len(tensors[0]) if tensors else 1
         if found >= size:
             return
+
+
+def _with_own_workers(loader: DataLoader) -> DataLoader:
+    """Return the same loader without the workers that stay alive from pass to pass: these belong to training."""
+    other = copy.copy(loader)
+    other._iterator = None
+    return other
 
 
 def _leaves(entry: Any) -> list[torch.Tensor]:

@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
 from spectra.start_vectors import as_count
@@ -44,7 +46,7 @@ class EveryN:
 
     def __post_init__(self) -> None:
         """Look at the interval."""
-        as_count(self.interval, name="the interval between recordings")
+        object.__setattr__(self, "interval", as_count(self.interval, name="the interval between recordings"))
 
     def after(self, step: int) -> int:
         """Return the first planned step beyond ``step``."""
@@ -86,10 +88,9 @@ class LogSpaced:
 
     def __post_init__(self) -> None:
         """Look at the numbers."""
-        as_count(self.per_decade, name="per_decade")
-        as_count(self.first, name="first")
-        if self.max_interval is not None:
-            as_count(self.max_interval, name="max_interval")
+        for name in ("per_decade", "first", "max_interval"):
+            if (value := getattr(self, name)) is not None or name != "max_interval":
+                object.__setattr__(self, name, as_count(value, name=name))
 
     def after(self, step: int) -> int:
         """Return the first planned step beyond ``step``."""
@@ -116,8 +117,8 @@ def as_schedule(every: int | Schedule) -> Schedule:
     ArgumentError
         Neither of them.
     """
-    if isinstance(every, int) and not isinstance(every, bool):
-        return EveryN(every)
+    if isinstance(every, int | np.integer) and not isinstance(every, bool):
+        return EveryN(int(every))
     if callable(getattr(every, "after", None)):
         return every  # type: ignore[return-value]
     if isinstance(every, float):

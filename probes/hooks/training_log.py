@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
-__all__ = ["TrainingLog"]
+from spectra.errors import ShapeError
+
+__all__ = ["TrainingLog", "as_number", "kept_loss"]
 
 #: Rows kept at most while they cannot be written; then the oldest are dropped.
 MAX_PENDING = 100_000
@@ -57,14 +59,51 @@ class TrainingLog:
             del self._rows[: MAX_PENDING // 10]
 
     def take(self) -> list[dict[str, float]]:
-        """Return the rows as plain numbers and forget them."""
-        rows = [{name: float(value) for name, value in row.items()} for row in self._rows]
+        """Return the rows as plain numbers and forget them; what is no number becomes NaN."""
+        rows = [{name: as_number(value) for name, value in row.items()} for row in self._rows]
         self._rows = []
         return rows
+
+    def add_loss(self, step: int, loss: Any) -> None:
+        """Add the loss to the latest row, if it is that of this step and has none."""
+        if self._rows and self._rows[-1]["training_step"] == step:
+            self._rows[-1].setdefault("step_loss", loss)
 
     def put_back(self, rows: list[dict[str, float]]) -> None:
         """Keep rows that could not be written, in front of those that came since."""
         self._rows = [*rows, *self._rows][-MAX_PENDING:]
+
+
+def kept_loss(loss: Any) -> Tensor | float:
+    """Return a loss as it is now: a copy of a tensor, which is not read, or a number.
+
+    Raises
+    ------
+    ShapeError
+        A tensor of several numbers.
+    TypeError, ValueError
+        Something else that is no number.
+
+    Examples
+    --------
+    >>> static = torch.ones(())
+    >>> kept = kept_loss(static)
+    >>> static.zero_(), kept
+    (tensor(0.), tensor(1.))
+    """
+    if not isinstance(loss, Tensor):
+        return float(loss)
+    if loss.numel() != 1:
+        raise ShapeError(f"the loss of a step must be one number; got a tensor of shape {tuple(loss.shape)}")
+    return loss.detach().clone()
+
+
+def as_number(value: Any) -> float:
+    """Return a value as a float, NaN where it is none."""
+    try:
+        return float(value)
+    except Exception:
+        return float("nan")
 
 
 def _norm(tensors: list[Tensor], order: int) -> Tensor:

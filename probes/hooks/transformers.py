@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from probes.hooks.callbacks import RecorderSettings
 from probes.hooks.recorder import Recorder
-from probes.task import Task
 from spectra.errors import MissingExtraError
 
 try:
@@ -27,7 +27,11 @@ class RecorderCallback(TrainerCallback):
     """Records curvature and noise while the ``Trainer`` of transformers trains; see :class:`probes.Recorder`.
 
     Pass it to ``Trainer(callbacks=[...])``. The recorder is made when training begins, on the first process only, and
-    closed when training ends.
+    closed when training ends; after an error, what was recorded is written when the trainer goes, the program ends, or
+    training begins anew. A second ``train`` goes on in the same recording.
+
+    The ``Trainer`` does not tell callbacks the loss of a step. Where it is wanted, hand it in from ``compute_loss``:
+    ``callback.recorder.log_loss(loss)``.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ class RecorderCallback(TrainerCallback):
         batch_size: int | None = None,
         **options: Any,
     ) -> None:
-        self.path, self.loss, self.data, self.batch_size, self.options = path, loss, data, batch_size, options
+        self._settings = RecorderSettings(path, loss, data, batch_size, **options)
         self.recorder: Recorder | None = None
 
     def on_train_begin(
@@ -72,12 +76,16 @@ class RecorderCallback(TrainerCallback):
         """Make the recorder."""
         if not state.is_world_process_zero:
             return
-        model, optimizer = kwargs["model"], kwargs["optimizer"]
-        data = kwargs["train_dataloader"] if self.data is None else self.data
-        size = self.batch_size or args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self.options.setdefault("samples_in_memory", max(1, args.train_batch_size // 4))
-        task = Task(model, self.loss, data, name=type(model).__name__)
-        self.recorder = Recorder(task, self.path, batch_size=size, optimizer=optimizer, **self.options)
+        self.recorder = self._settings.recorder(
+            kwargs["model"],
+            kwargs["optimizer"],
+            data=kwargs["train_dataloader"],
+            samples=args.train_batch_size,
+            times=args.gradient_accumulation_steps * args.world_size,
+            name=type(kwargs["model"]).__name__,
+            step=state.global_step,
+            previous=self.recorder,
+        )
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

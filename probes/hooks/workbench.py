@@ -1,8 +1,8 @@
 """Gradients and Hessian products on the reference set, with little beside the passes themselves.
 
 The operators of :mod:`probes.operators` prepare and clean up around every product. In training a measurement has to be
-short, so that all its passes share one preparation here: modules in evaluation mode, buffers replaced by copies, double
-backward possible, random states kept; afterwards everything is as it was.
+short, so that all its passes share one preparation here: modules in evaluation mode, buffers replaced by copies, hooks
+on gradients off, double backward possible, random states kept; afterwards everything is as it was.
 """
 
 import math
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from probes.batches import Batch, Batches
+from probes.hooks.protection import evaluation_mode, written_parameter
+from probes.hooks.reach import reached
 from probes.operators import HessianOperator
 from probes.operators.explanations import explained, require_finite, require_finite_loss
 from probes.operators.pieces import Piece
@@ -20,23 +22,13 @@ from probes.operators.rows import joined
 from probes.operators.second_order import Quadratic, kept_graph
 from probes.operators.workload import Workload
 from probes.out_of_memory import naming_out_of_memory
-from probes.state import differentiable, preserved
+from probes.parameters import ParameterSpec
+from probes.state import differentiable
 from probes.task import Task
-from spectra.errors import NonFiniteError, SpectraError
+from probes.unwrapping import unwrapped
+from spectra.errors import NonFiniteError, SpectraError, TaskError
 
-__all__ = ["Workbench", "evaluation_mode"]
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Leave the model as it was found, and have every module in evaluation mode meanwhile.
-
-    The flags are set one by one: ``eval()`` of a module may do more.
-    """
-    with preserved(model):
-        for module in model.modules():
-            module.training = False
-        yield
+__all__ = ["Workbench"]
 
 
 class Workbench:
@@ -45,16 +37,14 @@ class Workbench:
     Parameters
     ----------
     task : Task
-        Model, loss, output reader and parameters; its data are not read.
+        Model, loss and output reader; its data are not read.
     micro_batches : sequence of Batch
         Disjoint, of equal size: the reference set, as noise is measured on it.
     pieces : sequence of Batch
         The same samples as products are formed on them: more at a time. The graph of a single piece is kept from
         product to product, several are built anew for each.
-    check : bool
-        Whether to compare products with differences once, before the first measurement.
-    rng : int
-        Seed of the check.
+    parameters : None, str, iterable of str or callable
+        The coordinates, see :func:`probes.parameters.select`.
 
     Attributes
     ----------
@@ -62,16 +52,25 @@ class Workbench:
         The coordinates, in order.
     like : torch.Tensor, shape (n,)
         A template of a vector.
+    modules : list of torch.nn.Module
+        What is left as found: the model, and what is reached from the loss and the output reader.
+
+    Raises
+    ------
+    TaskError
+        Running the model writes to parameters, or the loss reaches a module that is scripted or sharded.
     """
 
     def __init__(
-        self, task: Task, micro_batches: Sequence[Batch], pieces: Sequence[Batch], *, check: bool, rng: int
+        self, task: Task, micro_batches: Sequence[Batch], pieces: Sequence[Batch], *, parameters: ParameterSpec
     ) -> None:
-        options = task.operator_options()
-        with evaluation_mode(task.model):
-            if check:
-                HessianOperator(task.model, task.loss, list(pieces), **options, check=True, rng=rng)
-            self.workload = Workload(task.model, task.loss, list(micro_batches), **options)
+        self.task, self._options = task, {**task.operator_options(), "parameters": parameters}
+        behind = reached([task.loss, task.output], nn.Module)
+        for module in behind:
+            unwrapped(module)  # those that it refuses cannot be put back either
+        self.modules: list[nn.Module] = [task.model, *behind]
+        with evaluation_mode(*self.modules):
+            self.workload = Workload(task.model, task.loss, list(micro_batches), **self._options)
         device = self.workload.device
         self.micro_batches = list(self.workload.batches)
         self.pieces = list(Batches(list(pieces), device=device, dtype=self.workload.batches.dtype, paired=False))
@@ -81,6 +80,7 @@ class Workbench:
         self.num_products = 0
         self.loss = float("nan")
         self._kept: Quadratic | None = None
+        self._refuse_writing()
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -89,13 +89,24 @@ class Workbench:
         self.num_products, self.loss, self._kept = 0, float("nan"), None
         workload.require_unmoved()
         with ExitStack() as stack:
-            stack.enter_context(evaluation_mode(workload.source))
+            stack.enter_context(evaluation_mode(*self.modules))
             if workload.model is not workload.source:
                 workload.follow()
                 stack.enter_context(evaluation_mode(workload.model))
-            stack.enter_context(differentiable(workload.model))
+            stack.enter_context(differentiable(nn.ModuleList([workload.model, *self.modules[1:]])))
             stack.callback(self.release)
             yield
+
+    def check(self, *, rng: int) -> None:
+        """Compare products with differences of gradients on a few samples; outside of :meth:`open`.
+
+        Raises
+        ------
+        SpectraError
+            See :mod:`probes.operators.checks`.
+        """
+        with evaluation_mode(*self.modules):
+            HessianOperator(self.task.model, self.task.loss, self.pieces, **self._options, check=True, rng=rng)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -136,6 +147,7 @@ class Workbench:
         """Return the product of the Hessian of the whole reference set with a vector (n,); within :meth:`open`."""
         weights = self.piece_weights
         result: Tensor | None = None
+        loss = 0.0
         for index, piece in enumerate(self.pieces):
             if not weights[index]:
                 continue
@@ -143,13 +155,15 @@ class Workbench:
             if built is None:
                 built = kept_graph(self._piece(piece, index))
                 require_finite_loss(built.loss, "of the reference set", piece)
+                if not self.num_products:
+                    loss += self._share(index) * float(built.loss)
                 if len(self.pieces) == 1:
                     self._kept = built
-                    self.loss = float(built.loss)
             product = built.multiply(vector[:, None])[:, 0]
             if (share := self._share(index)) != 1.0:
                 product = product.mul_(share)
             result = product if result is None else result.add_(product)
+        self.loss = self.loss if self.num_products else loss
         self.num_products += 1
         assert result is not None  # some sample counts
         return result
@@ -164,6 +178,19 @@ class Workbench:
         self.num_products += 1
         require_finite(rows, "a product on the reference set")
         return rows.T
+
+    def _refuse_writing(self) -> None:
+        """Run the model once, watched; a copy in another precision may write to itself."""
+        with self.open():
+            name = written_parameter(
+                self.modules, lambda: self._piece(self.micro_batches[0], 0).evaluate("loss", connected=False)
+            )
+        if name:
+            raise TaskError(
+                f"running {type(self.workload.source).__name__} in evaluation mode writes to the parameter {name!r}: "
+                "measuring would change training. Move what writes to it (the update of an average, a projection) out "
+                "of forward and the loss into the training loop, or have it done only if self.training."
+            )
 
     def _piece(self, batch: Batch, index: int) -> Piece:
         return self.workload.piece(batch, index)

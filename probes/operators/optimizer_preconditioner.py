@@ -29,6 +29,8 @@ from spectra.errors import ArgumentError, NonFiniteError, ShapeError, TaskError
 
 __all__ = ["preconditioner_of"]
 
+_HALF = (torch.float16, torch.bfloat16)
+
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
 
@@ -61,7 +63,7 @@ def preconditioner_of(
     Returns
     -------
     DiagonalPreconditioner
-        A copy: later steps do not change it.
+        A copy: later steps do not change it. In float32 where parameters or moments are in half precision.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def preconditioner_of(
     for name, p in parameters.items():
         state, group = optimizer.state.get(p, {}), groups[id(p)]
         with torch.no_grad():
-            piece = torch.ones_like(p) if denominator is None else denominator(p, state, group, floors[name])
+            piece = _single(torch.ones_like(p)) if denominator is None else denominator(p, state, group, floors[name])
             if relative_to is not None:
                 piece = piece * _ratio(relative_to, state, group, name)
         if not bool(torch.isfinite(piece).all()):
@@ -127,25 +129,26 @@ def preconditioner_of(
 
 def _bias_corrected(p: Tensor, state: State, group: Group, floor: Tensor | None) -> Tensor:
     if not _was_stepped(state):
-        return _root_plus_eps(torch.zeros_like(p), group, floor)
+        return _root_plus_eps(_single(torch.zeros_like(p)), group, floor)
     squares = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
     beta2 = float(group["betas"][1])
-    return _root_plus_eps(squares / (1 - beta2 ** float(state["step"])), group, floor)
+    return _root_plus_eps(_single(squares) / (1 - beta2 ** float(state["step"])), group, floor)
 
 
 def _rmsprop(p: Tensor, state: State, group: Group, floor: Tensor | None) -> Tensor:
-    squares = state["square_avg"] if _was_stepped(state) else torch.zeros_like(p)
+    squares = _single(state["square_avg"] if _was_stepped(state) else torch.zeros_like(p))
     if group["centered"] and _was_stepped(state):
-        squares = squares.addcmul(state["grad_avg"], state["grad_avg"], value=-1)
+        mean = _single(state["grad_avg"])
+        squares = squares.addcmul(mean, mean, value=-1)
     return _root_plus_eps(squares, group, floor)
 
 
 def _adagrad(p: Tensor, state: State, group: Group, floor: Tensor | None) -> Tensor:
-    return _root_plus_eps(state["sum"], group, floor)
+    return _root_plus_eps(_single(state["sum"]), group, floor)
 
 
 def _adamax(p: Tensor, state: State, group: Group, floor: Tensor | None) -> Tensor:
-    largest = state["exp_inf"] if _was_stepped(state) else torch.zeros_like(p)
+    largest = _single(state["exp_inf"] if _was_stepped(state) else torch.zeros_like(p))
     return largest if floor is None else torch.maximum(largest, floor.sqrt() + float(group["eps"]))
 
 
@@ -177,6 +180,11 @@ def _kind(optimizer: Any) -> type:
     return kind
 
 
+def _single(values: Tensor) -> Tensor:
+    """Return values in half precision as float32."""
+    return values.float() if values.dtype in _HALF else values
+
+
 def _was_stepped(state: State) -> bool:
     return bool(state) and float(state["step"]) > 0
 
@@ -205,7 +213,10 @@ def _floors(parameters: Mapping[str, Tensor], second_moment: Tensor | None) -> d
     if not bool(torch.isfinite(second_moment).all()) or bool((second_moment < 0).any()):
         raise ArgumentError("second_moment must be finite and not negative: it is a mean of squares.")
     pieces = second_moment.detach().split(sizes)
-    return {name: piece.reshape(p.shape).to(p) for (name, p), piece in zip(parameters.items(), pieces, strict=True)}
+    return {
+        name: piece.reshape(p.shape).to(p.device, torch.float32 if p.dtype in _HALF else p.dtype)
+        for (name, p), piece in zip(parameters.items(), pieces, strict=True)
+    }
 
 
 def _some(names: Iterable[str], limit: int = 5) -> str:

@@ -21,6 +21,8 @@ def optimizer_from_state(
 ) -> optim.Optimizer:
     """Return a live optimizer of a model in a saved state, as if it had trained the model.
 
+    Schedules stay behind. Where one stands at zero, at its end or before a warm-up, the rates are those it began with.
+
     Parameters
     ----------
     state : mapping
@@ -75,11 +77,19 @@ def optimizer_from_state(
     optimizer = made([{"params": list(itertools.islice(named, len(group["params"])))} for group in groups])
     # A copy: load_state_dict keeps tensors that need no conversion, and steps would change the caller's.
     saved = copy.deepcopy({"state": state["state"], "param_groups": groups})
-    for group in saved["param_groups"]:
-        for name in SCHEDULER_KEYS:
-            group.pop(name, None)
+    _leave_schedule(saved["param_groups"])
     optimizer.load_state_dict(saved)
     return optimizer
+
+
+def _leave_schedule(groups: Sequence[dict[str, Any]]) -> None:
+    """Remove what a scheduler left in the groups; rates that it brought to zero are those it began with."""
+    if float(groups[0].get("lr") or 0.0) == 0.0 and all(group.get("initial_lr") is not None for group in groups):
+        for group in groups:
+            group["lr"] = group["initial_lr"]
+    for group in groups:
+        for name in SCHEDULER_KEYS:
+            group.pop(name, None)
 
 
 def _class(groups: Sequence[Mapping[str, Any]], kind: str | None) -> type[Any]:
@@ -129,9 +139,10 @@ def _names(groups: Sequence[Mapping[str, Any]], model: nn.Module, names: Sequenc
     else:
         raise ArgumentError(
             f"the optimizer state has {len(groups)} parameter groups without names, so that nothing says which "
-            "parameter is which. Pass names= in the order in which the optimizer got them; or make the optimizer as in "
-            "training, load the state into it and pass the optimizer; or make it from (name, parameter) pairs before "
-            "the next run."
+            "parameter is which. Make the optimizer from (name, parameter) pairs, such as those of "
+            "model.named_parameters(), before the next run: then its states hold the names. In Python, pass names= in "
+            "the order in which the optimizer got them, or make the optimizer as in training, load the state into it "
+            "and pass the optimizer."
         )
     if len(order) != len(identities):
         raise CheckpointError(

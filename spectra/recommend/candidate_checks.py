@@ -15,6 +15,8 @@ from spectra.recommend.self_consistent import Candidate, ConsistencyRule, SelfCo
 __all__ = ["candidate_checks"]
 
 MAX_RULE_RATIO = 32.0
+#: A loss that fell by less has not moved.
+NO_DECREASE = 1e-3
 #: Of the direction that sets the limit: the error of a Ritz value is of the square of its residual.
 MAX_CANDIDATE_RESIDUAL = 0.25
 
@@ -66,6 +68,17 @@ def candidate_checks(
         for measured in run.candidates
         if measured.learning_rate in deciding and measured.stage is not None
     ]
+    stages = [c.stage for c in run.candidates if c.learning_rate in deciding and c.stage is not None]
+    if stages:
+        top = [float(np.max(stage.curvature, initial=-np.inf)) for stage in stages]
+        checks.append(
+            Check(
+                claim="the loss curves upwards where the deciding rates lead",
+                observed="largest curvature " + ", ".join(f"{value:.3g}" for value in top),
+                required="> 0 after one of them: a saddle, a plateau or a loss without a minimum has no stable limit",
+                passed=max(top) > 0,
+            )
+        )
     if found.value is not None:
         checks.append(_confirmation_check(confirmations, run.stages[0].loss, value=found.value))
     within = [c.loss for c in inside if found.value is not None]
@@ -77,7 +90,7 @@ def candidate_checks(
                 observed=f"by {decrease:.1%} at best",
                 required=f"at least {MIN_LOSS_DECREASE:.0%}",
                 passed=decrease >= MIN_LOSS_DECREASE,
-                consequence=Verdict.TENTATIVE,
+                consequence=Verdict.TENTATIVE if decrease >= NO_DECREASE else Verdict.WITHHELD,
                 source="rates from near initialization ignore the sharpening that follows",
             )
         )

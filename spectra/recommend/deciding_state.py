@@ -124,13 +124,13 @@ def deciding_state(run: RunMeasurements, batch_size: int) -> DecidingState:
     run : RunMeasurements
         With at least one stage.
     batch_size : int
-        The batch size that is asked for; candidates hold for that of the run only.
+        The batch size that is asked for. With a preconditioner candidates hold for that of the run only.
     """
     optimizer = run.optimizer or OptimizerSpec(kind="sgd")
     rate: float | None = None
     stages: tuple[Stage, ...] = (run.stages[-1],)
     weights: tuple[float, ...] = (1.0,)
-    if run.candidates and batch_size == run.batch_size and run.optimizer is not None:
+    if run.candidates and run.optimizer is not None and (batch_size == run.batch_size or not optimizer.is_adaptive):
         value = search_result(run, run.optimizer)[1].value
         replaced = _replacement(run, run.optimizer)
         around = [] if value is None else _around(run.candidates, value, optimizer, run)

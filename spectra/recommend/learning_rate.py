@@ -8,16 +8,19 @@ Linear decay to zero allows a higher peak. ``docs/validation.md`` shows how both
 that measures it.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from spectra.errors import ArgumentError
 from spectra.recommend.candidate_checks import candidate_checks
 from spectra.recommend.checks import learning_rate_checks, limit_checks
 from spectra.recommend.confirmation import Confirmation, confirmations_of, confirmed_rate
+from spectra.recommend.deciding_state import deciding_state
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.one_probe import OneProbe, one_probe_rate
 from spectra.recommend.optimizer import OptimizerSpec
-from spectra.recommend.recommendation import Recommendation, Verdict, verdict_of
+from spectra.recommend.recommendation import Check, Recommendation, Verdict, verdict_of
 from spectra.recommend.run import RunMeasurements
 from spectra.recommend.self_consistent import candidates_of, consistency_rule, self_consistent_rate
 from spectra.recommend.stability import stable_limit
@@ -113,8 +116,8 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
     run : RunMeasurements
         A run with at least one stage and an optimizer.
     batch_size : int, optional
-        Another batch size than that of the run. Candidates hold for the batch size they were trained with, so that
-        only the one-probe rule is left then, and none for optimizers with a preconditioner.
+        Another batch size than that of the run: the rate is extrapolated by the stable limit, and TENTATIVE. With a
+        preconditioner, which depends on the batch size, it is withheld.
     schedule : {"constant", "linear"}
         ``"linear"`` is linear decay to zero; the value is then the peak rate.
 
@@ -127,8 +130,10 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
         raise ArgumentError(f"schedule must be 'constant' or 'linear'; got {schedule!r}")
     optimizer, batch = _setting(run, batch_size)
     probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
-    if run.candidates and batch == run.batch_size:
-        return _self_consistent(run, optimizer, probe, schedule=schedule)
+    one_probe_of_run = one_probe_rate(run, optimizer=optimizer, batch_size=run.batch_size)
+    if run.candidates and (batch == run.batch_size or not optimizer.is_adaptive):
+        found = _self_consistent(run, optimizer, one_probe_of_run, schedule=schedule)
+        return found if batch == run.batch_size else _extrapolated(found, run, batch)
     plain = measured_limit(
         run.stages[-1], optimizer=OptimizerSpec(kind="sgd"), batch_size=batch, num_samples=run.num_samples
     )
@@ -201,6 +206,36 @@ def _self_consistent(
         reason=reason,
         checks=checks,
         evidence=evidence,
+    )
+
+
+def _extrapolated(found: Recommendation, run: RunMeasurements, batch: int) -> Recommendation:
+    """Return the rate at another batch size: times the ratio of the limits where the tried rate leads."""
+    state = deciding_state(run, run.batch_size)
+    ratio = state.limit(batch).value / state.limit(run.batch_size).value
+    known = bool(np.isfinite(ratio)) and found.value is not None
+    check = Check(
+        claim="rates were tried at the batch size asked for",
+        observed=f"tried at {run.batch_size}; the stable limit at {batch} is {ratio:.3g} times that",
+        required=f"steps of batch size {batch}: measure again",
+        passed=False,
+        consequence=Verdict.TENTATIVE if known else Verdict.WITHHELD,
+    )
+    verdict, reason = verdict_of((*found.checks, check))
+    unwithheld = found.evidence["unwithheld_value"]
+    return replace(
+        found,
+        value=None if verdict is Verdict.WITHHELD or found.value is None else found.value * ratio,
+        low=None if verdict is Verdict.WITHHELD or found.low is None else found.low * ratio,
+        high=None if verdict is Verdict.WITHHELD or found.high is None else found.high * ratio,
+        verdict=verdict,
+        reason=reason,
+        checks=(*found.checks, check),
+        evidence={
+            **found.evidence,
+            "rule": f"{found.evidence['rule']}; extrapolated from batches of {run.batch_size}",
+            "unwithheld_value": float(unwithheld) * ratio if known and unwithheld is not None else None,
+        },
     )
 
 

@@ -5,7 +5,7 @@ from spectra.recommend.recommendation import Recommendation, Verdict
 from spectra.report.blocks import Table
 from spectra.report.numbers import interval, number
 
-__all__ = ["answer", "name_of", "numbers_table", "setting", "task_of"]
+__all__ = ["answer", "because", "name_of", "numbers_table", "setting", "task_of"]
 
 NAMES = {
     "learning_rate": "learning rate",
@@ -39,20 +39,24 @@ def answer(advice: Advice) -> str:
     """Return one sentence: the learning rate with its range and verdict, or why there is none."""
     rate = advice.learning_rate
     if rate.value is None:
-        failed = [check for check in rate.checks if not check.passed and check.consequence is rate.verdict]
-        why = (
-            f"Failed: {failed[0].claim}; observed {failed[0].observed}; required {failed[0].required}"
-            if failed
-            else f"{rate.reason[:1].upper()}{rate.reason[1:]}"
-        )
+        reason = because(rate)
+        why = f"{reason[:1].upper()}{reason[1:]}"
         return f"{task_of(advice)}: no learning rate is recommended for {setting(advice)}: WITHHELD. {why}."
     peak = " (the peak, decayed linearly to zero)" if advice.schedule == "linear" else ""
     sentence = f"{task_of(advice)}: use learning rate {number(rate.value)}{peak} for {setting(advice)}: {rate.verdict}"
     if rate.low is not None:
         sentence += f", the best rate most likely between {number(rate.low)} and {number(rate.high)}"
     if rate.verdict is Verdict.TENTATIVE:
-        return f"{sentence}. Tentative, because: {rate.reason}."
+        return f"{sentence}. Tentative; {because(rate)}."
     return f"{sentence}."
+
+
+def because(item: Recommendation) -> str:
+    """Return the check that decides the verdict, which names a claim that does not hold, or the reason."""
+    failed = [check for check in item.checks if not check.passed and check.consequence is item.verdict]
+    if not failed:
+        return item.reason
+    return f"failed: {failed[0].claim}; observed {failed[0].observed}; required {failed[0].required}"
 
 
 def name_of(item: Recommendation, advice: Advice) -> str:

@@ -4,8 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from spectra.recommend.advice import Advice
+from spectra.recommend.recommendation import Recommendation, Verdict
 from spectra.report.answer import answer
 from spectra.report.cost import cost
+from spectra.report.followed import followed_rates
 from spectra.report.numbers import finite_or_null
 from spectra.report.paste import paste_lines
 from spectra.report.why import why
@@ -34,9 +36,10 @@ def advice_data(advice: Advice) -> dict[str, Any]:
             "schedule": advice.schedule,
             "constant_learning_rate": advice.constant_learning_rate,
             "linear_decay_peak": advice.linear_decay_peak,
-            "recommendations": {item.quantity: asdict(item) for item in advice.recommendations},
+            "recommendations": {item.quantity: _shown(item) for item in advice.recommendations},
             "why": list(why(advice).items),
             "candidates": [asdict(row) for row in advice.candidates],
+            "followed_on": [asdict(row) for row in followed_rates(advice)],
             "curve": [asdict(row) for row in advice.curve],
             "stages": [asdict(row) for row in advice.stages],
             "alternatives": [asdict(item) for item in advice.alternatives],
@@ -46,3 +49,9 @@ def advice_data(advice: Advice) -> dict[str, Any]:
             "run": {key: value for key, value in run.attributes.items() if isinstance(value, str | int | float)},
         }
     )
+
+
+def _shown(item: Recommendation) -> dict[str, Any]:
+    """Return a recommendation; without its number where the pages withhold that."""
+    found = asdict(item)
+    return found | ({"value": None, "low": None, "high": None} if item.verdict is Verdict.WITHHELD else {})

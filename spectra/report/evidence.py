@@ -1,8 +1,8 @@
 """The evidence: candidate rates, batch sizes, states on the way, checks, refusals, other rules."""
 
 from spectra.recommend.advice import Advice
-from spectra.recommend.recommendation import Check, Recommendation, Verdict
-from spectra.report.answer import OPTIONAL, name_of
+from spectra.recommend.recommendation import Check, Verdict
+from spectra.report.answer import OPTIONAL, because, name_of
 from spectra.report.blocks import Block, Bullets, Paragraph, Table
 from spectra.report.numbers import interval, number
 
@@ -119,19 +119,12 @@ def refusals(advice: Advice) -> tuple[str, ...]:
     if not advice.stages:
         return ()
     return tuple(
-        f"{name_of(item, advice)}: {item.verdict}; {_failure_of(item)}."
+        f"{name_of(item, advice)}: {item.verdict}; {because(item)}."
         for item in advice.recommendations
         if item.quantity != "learning_rate"
         and item.verdict is not Verdict.SUPPORTED
         and not (item.quantity in OPTIONAL and item.value is not None)
     )
-
-
-def _failure_of(item: Recommendation) -> str:
-    failed = [check for check in item.checks if not check.passed and check.consequence is item.verdict]
-    if not failed:
-        return item.reason
-    return f"failed: {failed[0].claim}; observed {failed[0].observed}, required {failed[0].required}"
 
 
 def other_rules(advice: Advice, *, detail: bool) -> tuple[Block, ...]:

@@ -6,6 +6,7 @@ from spectra.report.answer import answer, name_of, numbers_table, task_of
 from spectra.report.blocks import Block, Bullets, Code, Page, Paragraph, Section
 from spectra.report.cost import cost_sentence
 from spectra.report.evidence import batch_sizes, candidates, checks, other_rules, refusals, stages
+from spectra.report.followed import followed_on, followed_rates
 from spectra.report.paste import paste_lines
 from spectra.report.why import why
 
@@ -21,6 +22,8 @@ def page(advice: Advice, *, detail: bool) -> Page:
         sections.append(Section("Why", (why(advice),)))
     if advice.candidates:
         sections.append(Section("Learning rates that were tried", candidates(advice)))
+    if followed_rates(advice):
+        sections.append(Section("Followed on", followed_on(advice)))
     if advice.stages and advice.learning_rate.value is not None and advice.curve:
         sections.append(Section("Learning rate x batch size", batch_sizes(advice, detail=detail)))
     refused = refusals(advice)

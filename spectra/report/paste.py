@@ -12,6 +12,10 @@ __all__ = ["Passes", "passes_of", "paste_lines"]
 #: What torch.optim takes if nothing is said.
 TORCH_EPS = 1e-8
 
+#: How Lightning is told of a scheduler, and where it keeps the number of steps.
+SCHEDULED = 'return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}'
+STEPS = "self.trainer.estimated_stepping_batches"
+
 _CLASSES = {
     "sgd": "SGD",
     "momentum": "SGD",
@@ -97,9 +101,17 @@ def _constructor(spec: OptimizerSpec, rate: float, parameters: str) -> str:
 
 
 def _group_rates(advice: Advice, rate: float) -> list[str]:
-    """Return the rates of all parameter groups, if they differ."""
+    """Return the rates of all parameter groups; empty for a single one."""
     ratios = json.loads(advice.run.attributes.get("group_ratios") or "[]")
-    return [] if len(set(ratios)) < 2 else [_literal(rate * ratio) for ratio in ratios]
+    return [] if len(ratios) < 2 else [_literal(rate * ratio) if ratio else "0.0" for ratio in ratios]
+
+
+def _set_rates(groups: list[str]) -> list[str]:
+    """Return the loop over an optimizer that is there: groups differ in more than their rates, and only it knows."""
+    return [
+        f"for group, rate in zip(optimizer.param_groups, ({', '.join(groups)}), strict=True):",
+        '    group["lr"] = group["initial_lr"] = rate',
+    ]
 
 
 def _clip(advice: Advice) -> float:
@@ -107,24 +119,28 @@ def _clip(advice: Advice) -> float:
 
 
 def _torch(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
-    lines = [f"optimizer = {_constructor(spec, rate, 'model.parameters()')}"]
     groups = _group_rates(advice, rate)
+    lines = [f"optimizer = {_constructor(spec, rate, 'model.parameters()')}"]
     if groups:
-        lines += [
-            f"for group, rate in zip(optimizer.param_groups, ({', '.join(groups)}), strict=True):  # your groups",
-            '    group["lr"] = rate',
-        ]
+        lines = ["# optimizer: yours, with its parameter groups as in the saved state", *_set_rates(groups)]
     if advice.schedule == "linear":
         lines += _decay("num_steps")
-    if _clip(advice):
-        lines.append(
-            f"torch.nn.utils.clip_grad_norm_(model.parameters(), {_literal(_clip(advice))})  # before optimizer.step()"
-        )
+        lines.append("# scheduler.step() after every optimizer.step()")
     passes = passes_of(advice)
+    if passes.world_size > 1:
+        lines.append(
+            f"# {passes.world_size} workers (DistributedDataParallel), each with batch_size={passes.micro_batch_size} "
+            "in its loader"
+        )
     if passes.accumulation > 1:
         lines.append(
             f"loss = loss / {passes.accumulation}  # {passes.accumulation} backward passes of "
             f"{passes.micro_batch_size} samples, then one step"
+        )
+    if _clip(advice):
+        lines.append(
+            f"torch.nn.utils.clip_grad_norm_(model.parameters(), {_literal(_clip(advice))})  "
+            "# after the last loss.backward(), before optimizer.step()"
         )
     return "\n".join(lines)
 
@@ -138,27 +154,32 @@ def _decay(steps: str) -> list[str]:
 
 
 def _lightning(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
-    lines = ["def configure_optimizers(self):"]
-    if advice.schedule == "linear":
-        lines += [
-            f"    optimizer = {_constructor(spec, rate, 'self.parameters()')}",
-            *(f"    {line}" for line in _decay("self.trainer.estimated_stepping_batches")),
-            '    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}',
-        ]
-    else:
-        lines.append(f"    return {_constructor(spec, rate, 'self.parameters()')}")
+    lines = _configured_groups(advice, rate) if _group_rates(advice, rate) else _configured(advice, spec, rate)
     passes = passes_of(advice)
     arguments = [f"accumulate_grad_batches={passes.accumulation}"]
     if passes.world_size > 1:
         arguments.append(f"devices={passes.world_size}")
     if _clip(advice):
         arguments.append(f"gradient_clip_val={_literal(_clip(advice))}")
-    if _group_rates(advice, rate):
-        lines.insert(1, "    # with your parameter groups, and their rates as in the PyTorch lines")
     lines.append(
         f"trainer = lightning.Trainer({', '.join(arguments)})  # batch_size={passes.micro_batch_size} in the loader"
     )
     return "\n".join(lines)
+
+
+def _configured(advice: Advice, spec: OptimizerSpec, rate: float) -> list[str]:
+    optimizer = _constructor(spec, rate, "self.parameters()")
+    lines = [f"return {optimizer}"]
+    if advice.schedule == "linear":
+        lines = [f"optimizer = {optimizer}", *_decay(STEPS), SCHEDULED]
+    return ["def configure_optimizers(self):", *(f"    {line}" for line in lines)]
+
+
+def _configured_groups(advice: Advice, rate: float) -> list[str]:
+    lines = _set_rates(_group_rates(advice, rate))
+    if advice.schedule == "linear":
+        lines += [*_decay(STEPS), f"# {SCHEDULED}"]
+    return ["# in configure_optimizers, once your optimizer with its parameter groups is made:", *lines]
 
 
 def _transformers(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
@@ -194,6 +215,13 @@ def _transformers(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
             arguments.append(f'optim_args="{",".join(extra)}"')
     if _group_rates(advice, rate):
         after.append("# for your parameter groups: Trainer(..., optimizers=(optimizer, None)), as in the PyTorch lines")
+    elif spec.weight_decay:
+        after += [
+            "# Trainer decays neither biases nor norms, and all parameters were decayed in the measurement: for the",
+            "# same, Trainer(..., optimizers=(optimizer, None)) with the optimizer of the PyTorch lines",
+        ]
+    if passes.world_size > 1:
+        after.append(f"# to be run by {passes.world_size} workers: torchrun --nproc_per_node {passes.world_size}")
     lines = ["arguments = transformers.TrainingArguments("]
     line = "   "
     for argument in arguments:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from probes import MeasurementPlan, measure_run, recommend
+from probes import MeasurementPlan, Task, measure_run, recommend
 from probes.state_meter import StateMeter
 from probes.trainer import Trainer
+from spectra.errors import TaskError
 from spectra.recommend import OptimizerSpec, Verdict, advise, read_run
 from tests.probes import small_tasks
 
@@ -218,3 +219,53 @@ def test_batch_normalization_is_measured_as_it_trains():
     assert float(stage["loss"]) == pytest.approx(float(loss(parameters, meter.loss_batches)), rel=1e-5)
     measure_run(task, optimizer="sgd", batch_size=16, plan=plan)
     assert all(torch.equal(value, buffers[name]) for name, value in task.model.named_buffers())
+
+
+@pytest.mark.parametrize("kind", ["adamw", "rmsprop"])
+def test_a_bias_before_batch_normalization_is_left_out(kind):
+    """The loss does not depend on it: its gradient is rounding, which a preconditioner would divide by."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+        )
+    inputs, labels = small_tasks.data(dtype=torch.float32)
+    task = Task(model, torch.nn.CrossEntropyLoss(), [(inputs, labels)])
+    for seed in range(3):
+        meter = StateMeter(
+            task,
+            task.samples(),
+            optimizer=OptimizerSpec(kind=kind),
+            batch_size=32,
+            plan=MeasurementPlan(),
+            seed=seed,
+            progress=lambda *_: None,
+        )
+        stage, scaling, _ = meter.measure("test", with_gradients=False)
+        assert torch.all(scaling[48:56] == 0)
+        assert torch.count_nonzero(scaling) == len(scaling) - 8
+        assert float(stage["residual"][0]) < 0.1 * float(stage["curvature"][0])
+
+
+def test_a_loss_function_that_sums_is_found_out():
+    task = small_tasks.classifier()
+    loss = lambda output, target: torch.nn.functional.cross_entropy(output, target, reduction="sum")  # noqa: E731
+    with pytest.raises(TaskError, match="sums over the batch"):
+        measure_run(Task(task.model, loss, task.data), optimizer="sgd", batch_size=32, plan=PLAN)
+
+
+def test_a_loss_that_curves_downwards_has_no_rate():
+    class Downhill(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((3,), 0.1, dtype=torch.float64))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs * self.weight
+
+    inputs = torch.ones(256, 3, dtype=torch.float64)
+    task = Task(Downhill(), lambda output, target: -output.square().sum(1).mean(), [(inputs, inputs)])
+    advice = recommend(task, optimizer="sgd", batch_size=32, plan=PLAN)
+    assert advice.verdict is Verdict.WITHHELD
+    assert advice.learning_rate.value is None
+    assert any("curves upwards" in check.claim and not check.passed for check in advice.learning_rate.checks)

@@ -94,3 +94,57 @@ def test_the_svg_is_one_element_that_leaves_global_settings_alone():
     assert svg.endswith("</svg>")
     assert "http" not in svg
     assert {name: mpl.rcParams[name] for name in before} == before
+
+
+@pytest.mark.parametrize("curvature", [-4.0, 0.0])
+def test_without_a_stable_limit_the_panel_says_so(curvature, tmp_path):
+    from spectra.advice_plot import plot_advice
+
+    run = fabricated_run(curvature=curvature)
+    figure = plot_advice(advise(run), run)
+    assert [text.get_text() for text in figure.axes[-1].texts] == ["no stable limit to draw"]
+    figure.savefig(tmp_path / "picture.png")
+
+
+def test_losses_of_both_signs_are_all_drawn():
+    from matplotlib.figure import Figure
+
+    from spectra.advice_plot import plot_candidates
+
+    tried = ((0.1, 4.0, 0.5), (0.2, 4.0, 0.1), (0.4, 4.0, -0.2))
+    ax = plot_candidates(advise(fabricated_run(candidates=tried, steps=(0, 10))), ax=Figure().subplots())
+    right = next(other for other in ax.figure.axes if other is not ax)
+    assert right.get_yscale() == "linear"
+    ax = plot_candidates(advise(fabricated_run(candidates=TRIED, steps=(0, 10))), ax=Figure().subplots())
+    right = next(other for other in ax.figure.axes if other is not ax)
+    assert right.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("name", ["b/$x_{$/t.py:task", f"{'long/' * 40}t.py:task"])
+def test_no_name_of_a_task_breaks_the_picture_or_widens_it(name, tmp_path):
+    from spectra.advice_plot import advice_svg, plot_advice
+
+    advice = advise(fabricated_run(task=name))
+    figure = plot_advice(advice)
+    figure.savefig(tmp_path / "picture.png", bbox_inches="tight")
+    title = figure.get_suptitle()
+    assert "t.py:task: SGD" in title
+    assert len(title) < 120
+    assert "t.py:task" in advice_svg(advice)
+
+
+def test_the_mark_of_q_and_the_first_loss_are_told_apart():
+    from matplotlib.figure import Figure
+
+    from spectra.advice_plot import plot_candidates
+
+    tried = ((0.1, 4.0, 0.9), (0.2, 4.0, 0.7), (0.4, 2.5, 0.5))  # both marks are the highest on their axes
+    figure = Figure()
+    ax = plot_candidates(advise(fabricated_run(candidates=tried, steps=(0, 10))), ax=figure.subplots())
+    right = next(other for other in figure.axes if other is not ax)
+    lines = {line.get_label(): (line, part) for part in (ax, right) for line in part.get_lines()}
+    heights = [
+        part.transData.transform((0.2, line.get_ydata()[0]))[1]
+        for line, part in (lines["q = 1: the limit itself"], lines["loss at the start (right)"])
+    ]
+    assert abs(heights[0] - heights[1]) > 10  # pixels

@@ -32,6 +32,31 @@ def test_the_threshold_is_that_of_the_optimizer(kind, factor):
     assert ("preconditioned sharpness" in labels(top)) == (kind in ("adamw", "rmsprop"))
 
 
+@pytest.mark.parametrize("kind", ["momentum", "sgd", "adamw"])
+def test_the_threshold_follows_a_momentum_that_changes(kind):
+    found = recording(optimizer=OptimizerSpec(kind=kind, dampening=0.5 if kind == "momentum" else 0.0))
+    betas = np.array([0.0, 0.5, 0.9, 0.5, 0.0])
+    found["momentum"] = ("step", betas)
+    found["learning_rate"] = ("step", 0.01 * np.arange(1, 6))
+    (line,) = [line for line in plot_recording(found).axes[0].get_lines() if "/ learning rate" in str(line.get_label())]
+    if kind == "adamw":
+        factors = 2 * (1 + betas) / (1 - betas)
+    else:
+        dampening = np.where(betas > 0, 0.5, 0.0) if kind == "momentum" else 0.0
+        factors = 2 * (1 + betas) / (1 - dampening)
+    assert line.get_xdata().tolist() == found["step"].values.tolist()
+    np.testing.assert_allclose(line.get_ydata(), factors / found["learning_rate"].values)
+    assert line.get_label() == f"{min(factors):.4g} to {max(factors):.4g} / learning rate"
+
+
+def test_a_momentum_that_stays_takes_the_place_of_the_one_first_described():
+    found = recording(optimizer=OptimizerSpec(kind="momentum", momentum=0.9))
+    found["momentum"] = ("step", np.full(5, 0.5))
+    (line,) = [line for line in plot_recording(found).axes[0].get_lines() if "/ learning rate" in str(line.get_label())]
+    assert len(line.get_xdata()) == 15  # also at steps that were noted only
+    np.testing.assert_allclose(line.get_ydata(), 3.0 / 0.01)
+
+
 def test_what_is_not_resolved_is_shown_as_a_lower_bound():
     bottom = plot_recording(recording()).axes[2]
     (bound,) = [line for line in bottom.get_lines() if line.get_label() == "at least (not resolved)"]

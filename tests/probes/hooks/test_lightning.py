@@ -40,7 +40,7 @@ def module_of(lightning, *, fails_at=None):
     return Classifier()
 
 
-def fit(tmp_path, callbacks, *, fails_at=None, accumulate=1):
+def fit(tmp_path, callbacks, *, fails_at=None, accumulate=1, again=False, **options):
     lightning = optional("lightning")
     optional("lightning.pytorch")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -57,8 +57,12 @@ def fit(tmp_path, callbacks, *, fails_at=None, accumulate=1):
         default_root_dir=tmp_path,
         callbacks=callbacks,
         accumulate_grad_batches=accumulate,
+        **options,
     )
     trainer.fit(module, loader)
+    if again:
+        trainer.fit_loop.max_epochs += 1
+        trainer.fit(module, loader)
     return module
 
 
@@ -103,4 +107,25 @@ def test_an_error_of_the_training_closes_the_recording(tmp_path):
         fit(tmp_path, [callback(tmp_path / "run.zarr")], fails_at=5)
     found = read_recording(tmp_path / "run.zarr")
     assert found["step"].values.tolist() == [1, 4]
+    assert found.attrs["status"] == "closed"
+
+
+def test_a_loss_that_is_scaled_for_half_precision_is_recorded_as_it_was(tmp_path):
+    optional("lightning.pytorch")
+    from lightning.pytorch.plugins import MixedPrecision
+
+    scaler = torch.amp.GradScaler("cpu")
+    hook = callback(tmp_path / "run.zarr")
+    fit(tmp_path, [hook], plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    assert scaler.get_scale() > 1000
+    losses = read_recording(tmp_path / "run.zarr")["step_loss"].values
+    assert np.all((losses > 0.05) & (losses < 3.0))
+    assert hook.recorder.failures == []
+
+
+def test_a_second_fit_goes_on_in_the_same_recording(tmp_path):
+    fit(tmp_path, [callback(tmp_path / "run.zarr")], again=True)
+    found = read_recording(tmp_path / "run.zarr")
+    assert found["step"].values.tolist() == [1, 4, 8, 12, 16, 20, 24]
+    assert found["training_step"].values.tolist() == list(range(1, 25))
     assert found.attrs["status"] == "closed"

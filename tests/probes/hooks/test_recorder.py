@@ -12,6 +12,7 @@ import torch
 from probes import HessianOperator, Task
 from probes.hooks import LogSpaced, Recorder
 from probes.hooks.measurement import Probe
+from probes.hooks.workbench import Workbench
 from spectra.errors import ArgumentError, TaskError
 from spectra.recording import MEASURED, read_recording
 from tests.probes import small_tasks
@@ -292,24 +293,24 @@ def test_a_silently_wrong_second_derivative_is_found_by_the_check(tmp_path):
     assert read_recording(tmp_path / "run.zarr")["sharpness_status"].values.tolist() == [2]
 
 
-def test_a_model_that_fails_the_check_is_not_checked_at_every_step(tmp_path):
+def test_a_model_that_fails_the_check_is_not_checked_at_every_step(tmp_path, monkeypatch):
     """A check that fails is tried again only when the budget allows it."""
     task, clock = small_tasks.once_differentiable(), Clock()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01)
     hook = Recorder(
         task, tmp_path / "run.zarr", batch_size=32, optimizer=optimizer, every=1, overhead=0.25, clock=clock
     )
-    probe = hook._plan.probe
+    check = Workbench.check
 
-    def slow(*arguments):
+    def slow(bench, **options):
         clock.now += 8.0
-        return probe(*arguments)
+        return check(bench, **options)
 
     def after(loss):
         clock.now += 1.0
         hook.step(loss)
 
-    object.__setattr__(hook._plan, "probe", slow)
+    monkeypatch.setattr(Workbench, "check", slow)
     with heard() as messages:
         train(task, optimizer, num_steps=100, after=after)
         hook.close()

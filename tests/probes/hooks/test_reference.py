@@ -25,7 +25,6 @@ CASES = {
     "list of batches": lambda: [numbers(50, 50 * i) for i in range(4)],
     "shuffling loader": lambda: DataLoader(TensorDataset(*numbers(200)), batch_size=16, shuffle=True),
     "stream": lambda: DataLoader(Stream(), batch_size=16),
-    "generator": lambda: (numbers(50, 50 * i) for i in range(100)),
     "mapping": lambda: [{"x": numbers(200)[0], "labels": numbers(200)[1]}],
 }
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from probes.hooks.schedule import EveryN, LogSpaced, as_schedule
@@ -43,6 +44,9 @@ def test_what_is_no_schedule():
     assert as_schedule(7) == EveryN(7)
     own = LogSpaced()
     assert as_schedule(own) is own
-    for wrong in (0, -1, True, 2.5, "often", None):
+    assert as_schedule(np.int64(7)) == EveryN(np.int64(7)) == EveryN(7)
+    assert type(EveryN(np.int64(7)).after(9)) is int
+    assert LogSpaced(per_decade=np.int64(4)) == LogSpaced(per_decade=4)
+    for wrong in (0, -1, True, np.True_, 2.5, "often", None):
         with pytest.raises(ArgumentError):
             as_schedule(wrong)

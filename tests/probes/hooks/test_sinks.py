@@ -1,6 +1,7 @@
 """Scalars arrive in each tracker, as its own reader finds them."""
 
 import json
+import random
 import sys
 
 import pytest
@@ -35,8 +36,11 @@ def test_mlflow_in_a_local_file(tmp_path):
     mlflow = optional("mlflow")
     optional("sqlalchemy")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    state = random.getstate()
+    MLflowSink(uri, experiment="curves").close()  # its name is drawn
     sink = MLflowSink(uri, experiment="curves", run_name="first")
     fill(sink)
+    assert random.getstate() == state
     client = mlflow.tracking.MlflowClient(tracking_uri=uri, registry_uri=uri)
     history = client.get_metric_history(sink.run_id, "curvature/sharpness")
     assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (100, 4.0)]

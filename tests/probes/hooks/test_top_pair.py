@@ -49,6 +49,33 @@ def test_a_warm_start_takes_two_products_and_sees_a_new_direction():
     assert seen.value == pytest.approx(float(torch.linalg.eigvalsh(grown)[-1]), rel=0.1)
 
 
+@pytest.mark.parametrize("size", [1.2, 2.0])
+def test_a_new_largest_direction_is_found_within_a_few_searches(size):
+    """Beside the old one, in none of the vectors kept but by chance: a part of 1e-4 among so many coordinates."""
+    generator = torch.Generator().manual_seed(0)
+    diagonal = 0.5 * torch.rand(100_000, generator=generator)
+    diagonal[0] = 10.0
+    start = torch.randn(diagonal.shape, generator=generator)
+    for i in range(12):
+        if i == 4:
+            diagonal[1] = 10.0 * size
+        pair = top_pair(lambda v: diagonal * v, start, max_products=10, generator=generator if i else None)
+        start = pair.successor
+    assert pair.value == pytest.approx(10.0 * size, rel=0.02)
+
+
+def test_the_successor_is_the_vector_and_a_part_of_the_product_with_the_second():
+    A = dense()
+    start = torch.ones(N).double()
+    pair = top_pair(lambda v: A @ v, start, max_products=3, tolerance=1e-12)
+    krylov, _ = torch.linalg.qr(torch.stack([start, A @ start, A @ A @ start], dim=1))
+    _, vectors = torch.linalg.eigh(krylov.T @ A @ krylov)
+    product = A @ krylov @ vectors[:, -2]
+    beside = pair.successor - pair.vector
+    assert abs(float(beside @ product)) == pytest.approx(0.1 * float(torch.linalg.vector_norm(product)))
+    assert float(torch.linalg.vector_norm(beside)) == pytest.approx(0.1)
+
+
 def test_tiny_and_zero_operators():
     assert top_pair(lambda v: -3 * v, torch.ones(1)).value == pytest.approx(-3.0)
     zero = top_pair(lambda v: 0 * v, torch.ones(5))

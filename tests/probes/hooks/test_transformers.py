@@ -1,5 +1,8 @@
 """The callback in a real training with the Trainer of transformers."""
 
+import gc
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +29,7 @@ class Sentences(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": ids}
 
 
-def fit(tmp_path, callbacks, **arguments):
+def fit(tmp_path, callbacks, *, resume=MappingProxyType({}), again=False, dataset=None, **arguments):
     transformers = optional("transformers")
     optional("accelerate")
     transformers.set_seed(5)
@@ -49,9 +52,11 @@ def fit(tmp_path, callbacks, **arguments):
         **arguments,
     }
     trainer = transformers.Trainer(
-        model, transformers.TrainingArguments(**options), train_dataset=Sentences(), callbacks=callbacks
+        model, transformers.TrainingArguments(**options), train_dataset=dataset or Sentences(), callbacks=callbacks
     )
-    trainer.train()
+    trainer.train(**resume)
+    if again:
+        trainer.train()
     return model
 
 
@@ -86,3 +91,44 @@ def test_accumulation_counts_in_the_batch_size(tmp_path):
     found = read_recording(tmp_path / "run.zarr")
     assert found.attrs["batch_size"] == 16
     assert found.attrs["num_steps"] == 3
+
+
+class Broken(Sentences):
+    """Fails in the fifth batch."""
+
+    def __init__(self):
+        self.left = 64 + 32  # the reference set is drawn first
+
+    def __getitem__(self, index):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("the data are broken")
+        return super().__getitem__(index)
+
+
+def test_an_error_of_the_training_loses_no_row(tmp_path):
+    with pytest.raises(RuntimeError, match="data are broken"):
+        fit(tmp_path, [callback(tmp_path / "run.zarr")], dataset=Broken())
+    gc.collect()
+    found = read_recording(tmp_path / "run.zarr")
+    assert found["training_step"].values.tolist() == [1, 2, 3]
+    assert found["step"].values.tolist() == [1, 3]
+
+
+def test_a_second_training_goes_on_in_the_same_recording(tmp_path):
+    fit(tmp_path, [callback(tmp_path / "run.zarr")], again=True, max_steps=4)
+    found = read_recording(tmp_path / "run.zarr")
+    assert found["step"].values.tolist() == [1, 3, 6]
+    assert found["training_step"].values.tolist() == list(range(1, 9))
+
+
+def test_a_training_resumed_from_a_checkpoint_counts_from_there(tmp_path):
+    fit(tmp_path, [callback(tmp_path / "run.zarr")], max_steps=6, save_strategy="steps", save_steps=2)
+    resume = {"resume_from_checkpoint": str(tmp_path / "trainer" / "checkpoint-4")}
+    fit(tmp_path, [callback(tmp_path / "run.zarr", if_exists="append")], resume=resume)
+    found = read_recording(tmp_path / "run.zarr")
+    assert found["training_step"].values.tolist() == list(range(1, 10))
+    assert found["step"].values.tolist() == [1, 3, 6, 9]
+    # The rate of step 5 was in the checkpoint; from step 6 on it is that of the longer schedule.
+    rates = 1e-2 * (1 - (found["training_step"].values - 1) / np.where(found["training_step"] <= 5, 6, 9))
+    np.testing.assert_allclose(found["step_learning_rate"], rates)

@@ -119,6 +119,24 @@ def test_schedules_stay_behind():
     assert "initial_lr" not in restored.param_groups[0]
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_schedule_at_zero_is_left_for_the_rates_that_it_began_with(steps):
+    from probes.optimizers import group_ratios
+
+    model = network()
+    pairs = list(model.named_parameters())
+    original = optim.SGD([{"params": pairs[:1]}, {"params": pairs[1:], "lr": 0.05}], lr=0.1)
+    ends = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 3} if steps else {"lr_lambda": lambda step: step}
+    schedule = (optim.lr_scheduler.LinearLR if steps else optim.lr_scheduler.LambdaLR)(original, **ends)
+    for _ in range(steps):
+        original.step()
+        schedule.step()
+    assert original.param_groups[0]["lr"] == 0.0
+    restored = optimizer_from_state(original.state_dict(), model=model)
+    assert [group["lr"] for group in restored.param_groups] == [0.1, 0.05]
+    assert group_ratios(restored) == (1.0, 0.5)
+
+
 def test_states_that_do_not_fit_are_refused():
     model = network()
     adam = optim.Adam(model.parameters(), lr=0.05)

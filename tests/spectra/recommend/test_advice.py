@@ -207,9 +207,13 @@ def test_rates_at_other_batch_sizes_follow_the_limit_of_the_deciding_state():
 
 
 def test_candidates_of_another_batch_size_are_not_shown():
+    """Their limit carries over by its formula, but not with a preconditioner, which depends on the batch size."""
     advice = advise(fabricated_run(candidates=TRIED, steps=(0, 10)), batch_size=64)
     assert advice.candidates == ()
+    assert advice.own_stable_limit.value > advise(fabricated_run(candidates=TRIED)).own_stable_limit.value
+    advice = advise(fabricated_run(optimizer="adamw", candidates=TRIED, steps=(0, 10)), batch_size=64)
     assert advice.own_stable_limit is None
+    assert advice.learning_rate.value is None
 
 
 def test_momentum_warm_up_and_the_norm_test_are_part_of_it():

@@ -182,3 +182,17 @@ def test_what_is_not_finite_is_refused_or_stays_so():
     for bound in (math.nan, -math.inf):
         with pytest.raises(ArgumentError, match="lower_bound must be finite"):
             polyak_step(1.0, 1.0, lower_bound=bound, max_step_size=1.0)
+
+
+def test_a_rate_at_another_batch_size_follows_the_limit_of_the_rate_that_was_tried():
+    """The page of the measured batch size and that of another one must not contradict each other."""
+    tried, held = ((0.05, 3.0, 0.8), (0.1, 3.0, 0.6), (0.2, 3.0, 0.7), (0.4, 3.0, 0.9)), ((0.1, 3.0, 0.6, 0.4),)
+    run = fabricated_run(optimizer="sgd", noise=200.0, candidates=tried, confirmations=held)
+    here, there = advise(run), advise(run, batch_size=8)
+    listed = {row.batch_size: row.learning_rate for row in here.curve}
+    assert there.learning_rate.value == pytest.approx(listed[8])
+    assert there.learning_rate.value < 0.5 * here.learning_rate.value
+    assert there.verdict is Verdict.TENTATIVE
+    assert any("batch size asked for" in check.claim for check in there.learning_rate.checks)
+    back = {row.batch_size: row.learning_rate for row in there.curve}
+    assert back[32] == pytest.approx(here.learning_rate.value)

@@ -97,7 +97,7 @@ def test_transformers_reads_the_arguments_and_makes_the_optimizer(spec, tmp_path
     assert arguments.weight_decay == spec.weight_decay
     # transformers clips to 1 unless told otherwise
     assert arguments.max_grad_norm == 0.0
-    if "optimizers=" in text:
+    if "no name in TrainingArguments" in text:
         assert spec.amsgrad or (spec.kind == "adam" and spec.weight_decay)
         return
     model = torch.nn.Linear(2, 1, bias=False)
@@ -108,14 +108,44 @@ def test_transformers_reads_the_arguments_and_makes_the_optimizer(spec, tmp_path
     assert made == expected
 
 
-def test_parameter_groups_keep_their_ratios():
-    advice = advice_for(OptimizerSpec(kind="sgd"), group_ratios="[1.0, 0.5]")
+@pytest.mark.parametrize("library", ["torch", "lightning"])
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize("ratios", [[1.0, 0.5], [1.0, 1.0]])
+def test_an_optimizer_with_groups_is_kept_and_gets_its_rates(library, schedule, ratios):
+    from types import SimpleNamespace
+
+    spec = OptimizerSpec(kind="adamw", weight_decay=0.1)
+    advice = advice_for(spec, schedule=schedule, group_ratios=json.dumps(ratios))
     model = torch.nn.Linear(2, 1)
-    text = paste_lines(advice)["torch"].text.replace(
-        "model.parameters()", '[{"params": [model.weight]}, {"params": [model.bias]}]'
-    )
-    rates = [group["lr"] for group in executed(text, model=model)["optimizer"].param_groups]
-    assert rates[1] / rates[0] == pytest.approx(0.5, rel=5e-3)
+    own = torch.optim.AdamW([{"params": [model.weight]}, {"params": [model.bias], "weight_decay": 0.0}], lr=7.0)
+    own.param_groups[1]["initial_lr"] = 7.0  # of an earlier schedule
+    names = {
+        "self": SimpleNamespace(trainer=SimpleNamespace(estimated_stepping_batches=100)),
+        "lightning": SimpleNamespace(Trainer=lambda **arguments: None),
+    }
+    text = paste_lines(advice)[library].text
+    executed(text, model=model, optimizer=own, **names)
+    value = advice.learning_rate.value
+    assert [group["lr"] for group in own.param_groups] == pytest.approx([value * ratio for ratio in ratios], rel=5e-3)
+    assert [group["weight_decay"] for group in own.param_groups] == [0.01, 0.0]
+    assert "weight_decay" not in text
+
+
+def test_no_worker_is_lost():
+    batch = json.dumps({"micro_batch_size": 4, "accumulation": 4, "world_size": 2})
+    lines = paste_lines(advice_for(OptimizerSpec(kind="adamw", weight_decay=0.1), effective_batch=batch))
+    assert "2 workers (DistributedDataParallel), each with batch_size=4" in lines["torch"].text
+    assert "torchrun --nproc_per_node 2" in lines["transformers"].text
+    # transformers leaves biases and norms undecayed, torch does not
+    assert "neither biases nor norms" in lines["transformers"].text
+
+
+def test_the_loop_comes_in_its_order():
+    batch = json.dumps({"micro_batch_size": 8, "accumulation": 4, "world_size": 1})
+    spec = OptimizerSpec(kind="sgd")
+    text = paste_lines(advice_for(spec, schedule="linear", clip_norm=0.5, effective_batch=batch))["torch"].text
+    assert text.index("loss / 4") < text.index("clip_grad_norm_")
+    assert "scheduler.step() after every optimizer.step()" in text
 
 
 def test_clipping_and_accumulation_are_said():

@@ -64,9 +64,8 @@ def test_numbers_are_those_of_the_advice(kind, form):
     for item in advice.recommendations:
         if not item.value:
             continue
-        if item.quantity == "max_stable_learning_rate" and form == "text":
-            assert advice.own_stable_limit is not None  # shown in its place
-            continue
+        if item.quantity == "max_stable_learning_rate" and form == "text" and advice.own_stable_limit is not None:
+            continue  # the other one is shown in its place
         value = number(item.value) if item.unit == "1" else str(round(item.value))
         assert (f"{item.value:g}" if item.quantity == "momentum" else value) in page
         if item.low is not None:
@@ -135,10 +134,29 @@ def test_json_is_versioned_strict_and_complete(kind):
     assert data["verdict"] == str(advice.verdict)
     assert set(data["recommendations"]) == {item.quantity for item in advice.recommendations}
     for item in advice.recommendations:
-        assert data["recommendations"][item.quantity]["value"] == item.value
+        shown = None if item.verdict is Verdict.WITHHELD else item.value
+        assert data["recommendations"][item.quantity]["value"] == shown
     assert [row["learning_rate"] for row in data["candidates"]] == [row.learning_rate for row in advice.candidates]
     assert bool(data["paste"]) == (advice.verdict is not Verdict.WITHHELD)
     assert data["next_command"] == advice.next_command
+
+
+def test_json_withholds_what_the_pages_withhold():
+    from dataclasses import replace
+
+    advice = advise(fabricated_run())
+    limit = replace(advice.max_stable_learning_rate, verdict=Verdict.WITHHELD)
+    assert limit.value
+    data = json.loads(render(replace(advice, max_stable_learning_rate=limit), format="json"))
+    shown = data["recommendations"]["max_stable_learning_rate"]
+    assert [shown[name] for name in ("value", "low", "high")] == [None, None, None]
+
+
+def test_a_tentative_answer_says_which_check_failed():
+    advice = advise(fabricated_run(residual=0.08))
+    assert advice.verdict is Verdict.TENTATIVE
+    failed = next(check for check in advice.learning_rate.checks if not check.passed)
+    assert f"Tentative; failed: {failed.claim}; observed" in words(render(advice))
 
 
 def test_unknown_format_and_a_picture_for_text_are_refused():

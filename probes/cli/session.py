@@ -234,7 +234,12 @@ def _live_optimizer(task: "Task", options: MeasureOptions) -> "torch.optim.Optim
     from probes.optimizers import describe_optimizer, load_optimizer_state, optimizer_from_state
 
     assert options.optimizer_state is not None
-    optimizer = optimizer_from_state(load_optimizer_state(options.optimizer_state), model=task.model, kind=options.kind)
+    state = load_optimizer_state(options.optimizer_state)
+    optimizer = optimizer_from_state(state, model=task.model, kind=options.kind)
+    groups = state["param_groups"]
+    numbered = all(isinstance(identity, int) for group in groups for identity in group["params"])
+    if len(groups) > 1 and numbered and "param_names" not in groups[0]:
+        say("parameter groups without names: taken in the order of Hugging Face Trainer", quiet=options.quiet)
     found = describe_optimizer(optimizer)
     if options.kind is not None and found.kind != options.kind:
         raise ArgumentError(

@@ -1,6 +1,7 @@
 """``spectra show``: what is in a result file."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,8 +96,12 @@ def summarize(data: "xr.Dataset | xr.DataTree") -> dict[str, Any]:
         from dataclasses import asdict
 
         from spectra.recommend import advise
+        from spectra.report.followed import followed_rates
 
-        summary["stages"] = [asdict(row) for row in advise(data).stages]
+        advice = advise(data)
+        summary["stages"] = [asdict(row) for row in advice.stages]
+        summary["candidates"] = [asdict(row) for row in advice.candidates]
+        summary["followed_on"] = [asdict(row) for row in followed_rates(advice)]
     if data.attrs["schema"] == "spectra/eigenpairs":
         import numpy as np
 
@@ -153,7 +158,11 @@ def as_text(summary: dict[str, Any]) -> str:
 
     attributes = summary["attributes"]
     lines = [f"{summary['schema']} version {summary['schema_version']}"]
-    lines += [f"  {key}: {value}" for key, value in attributes.items() if value not in ("", None)]
+    lines += [
+        f"  {key}: {f'{value:.10g}' if isinstance(value, float) else value}"
+        for key, value in attributes.items()
+        if value not in ("", None)
+    ]
     lines.append("  software: " + ", ".join(f"{name} {version}" for name, version in summary["software"].items()))
     sections = ["\n".join(lines)]
     if "spectrum" in summary:
@@ -189,6 +198,19 @@ def as_text(summary: dict[str, Any]) -> str:
         ]
         header = ("real steps", "loss", "largest curvature", "curvature noise", "stable limit")
         sections.append("STAGES\n" + table(header, lines_of_stages))
+    for name, title in (("candidates", "LEARNING RATES THAT WERE TRIED"), ("followed_on", "FOLLOWED ON")):
+        tried = [
+            (
+                number(row["learning_rate"]),
+                str(row["num_steps"]),
+                number(row["loss"]) if math.isfinite(row["loss"]) else "diverged",
+                number(row["max_stable_learning_rate"]),
+                row["breaks"] or "nothing",
+            )
+            for row in summary.get(name, ())
+        ]
+        if tried:
+            sections.append(f"{title}\n" + table(("rate", "steps", "loss after", "its own limit", "breaks"), tried))
     if "eigenpairs" in summary:
         rows = [
             (number(row["eigenvalue"], 6), number(row["residual"], 2), "yes" if row["converged"] else "NO")

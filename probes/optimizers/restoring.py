@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from probes.optimizers.rebuilding import SCHEDULER_KEYS
 from spectra.errors import ArgumentError, CheckpointError
 
 __all__ = ["optimizer_from_state"]
+
+#: Parameters that transformers.Trainer puts into its second group, besides those of nn.LayerNorm
+#: (``Trainer.get_decay_parameter_names``).
+UNDECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.|_)norm(?:$|\.)")
 
 _CLASSES: dict[str, type[Any]] = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
 
@@ -35,7 +40,8 @@ def optimizer_from_state(
     names : sequence of str, optional
         Names of the parameters in the order in which the optimizer was given them. Without it: the names that the
         state holds (an optimizer made from ``model.named_parameters()`` stores them); of a single group, the order of
-        the model.
+        the model; of two groups whose sizes and shapes fit it, the order of Hugging Face Trainer: what is decayed,
+        then biases and norms.
 
     Raises
     ------
@@ -63,7 +69,7 @@ def optimizer_from_state(
         )
     groups = state["param_groups"]
     made = _class(groups, kind)
-    order = _names(groups, model, names)
+    order = _names(state, model, names)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     unknown = [name for name in order if name not in parameters]
     if unknown:
@@ -123,8 +129,9 @@ def _class(groups: Sequence[Mapping[str, Any]], kind: str | None) -> type[Any]:
     return _CLASSES[wanted or fitting[0]]
 
 
-def _names(groups: Sequence[Mapping[str, Any]], model: nn.Module, names: Sequence[str] | None) -> list[str]:
+def _names(state: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None) -> list[str]:
     """Return the names of the parameters in the order of the groups."""
+    groups = state["param_groups"]
     identities = [identity for group in groups for identity in group["params"]]
     if names is not None:
         order = list(names)
@@ -136,6 +143,8 @@ def _names(groups: Sequence[Mapping[str, Any]], model: nn.Module, names: Sequenc
         trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         every = [name for name, _ in model.named_parameters()]
         order = every if len(every) == len(identities) else trainable
+    elif order_of_trainer := _order_of_trainer(state, model):
+        order = order_of_trainer
     else:
         raise ArgumentError(
             f"the optimizer state has {len(groups)} parameter groups without names, so that nothing says which "
@@ -150,6 +159,25 @@ def _names(groups: Sequence[Mapping[str, Any]], model: nn.Module, names: Sequenc
             f"{type(model).__name__ if names is None else 'names='}. It belongs to another model, or some parameters "
             "were frozen: pass names=."
         )
+    return order
+
+
+def _order_of_trainer(state: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Return the order in which Hugging Face Trainer gives the parameters; empty if the groups are not like its own."""
+    in_norms = {id(p) for module in model.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    undecayed = [name for name, p in trainable.items() if id(p) in in_norms or UNDECAYED.search(name.lower())]
+    decayed = [name for name in trainable if name not in undecayed]
+    groups = state["param_groups"]
+    if [len(group["params"]) for group in groups] != [len(decayed), len(undecayed)]:
+        return []
+    if groups[1].get("weight_decay") != 0.0 or groups[0].get("lr") != groups[1].get("lr"):
+        return []
+    order = [*decayed, *undecayed]
+    try:
+        _require_fit(state["state"], [identity for group in groups for identity in group["params"]], order, trainable)
+    except CheckpointError:
+        return []
     return order
 
 

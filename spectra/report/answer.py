@@ -110,4 +110,4 @@ def value_of(item: Recommendation) -> str:
     assert item.value is not None
     if item.unit in ("samples", "steps"):
         return str(round(item.value))
-    return f"{item.value:g}" if item.quantity == "momentum" else number(item.value)
+    return f"{item.value:.4g}" if item.quantity == "momentum" else number(item.value)

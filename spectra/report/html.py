@@ -12,7 +12,7 @@ SHORT = 24
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; max-width: 64rem; margin: 2rem auto;
-  padding: 0 1rem; }
+  padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.05rem; font-weight: 500; color: #57606a; margin: 0 0 .5rem; }
 h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #d8dee4; padding-bottom: .2rem; }
 .answer { font-size: 1.3rem; line-height: 1.4; margin: 0 0 1.2rem; padding-left: .9rem;

@@ -138,10 +138,10 @@ def _torch(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
             f"{passes.micro_batch_size} samples, then one step"
         )
     if _clip(advice):
-        lines.append(
-            f"torch.nn.utils.clip_grad_norm_(model.parameters(), {_literal(_clip(advice))})  "
-            "# after the last loss.backward(), before optimizer.step()"
-        )
+        lines += [
+            "# after the last loss.backward(), before optimizer.step():",
+            f"torch.nn.utils.clip_grad_norm_(model.parameters(), {_literal(_clip(advice))})",
+        ]
     return "\n".join(lines)
 
 
@@ -217,8 +217,8 @@ def _transformers(advice: Advice, spec: OptimizerSpec, rate: float) -> str:
         after.append("# for your parameter groups: Trainer(..., optimizers=(optimizer, None)), as in the PyTorch lines")
     elif spec.weight_decay:
         after += [
-            "# Trainer decays neither biases nor norms, and all parameters were decayed in the measurement: for the",
-            "# same, Trainer(..., optimizers=(optimizer, None)) with the optimizer of the PyTorch lines",
+            "# Trainer decays neither biases nor norms; in the measurement everything was decayed. For the",
+            "# same: Trainer(..., optimizers=(optimizer, None)) with the optimizer of the PyTorch lines",
         ]
     if passes.world_size > 1:
         after.append(f"# to be run by {passes.world_size} workers: torchrun --nproc_per_node {passes.world_size}")

@@ -136,8 +136,8 @@ def test_an_optimizer_state_does_not_go_with_everything(arguments, words, resume
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path):
-    for name in ("recommend", "measure", "spectrum"):
-        result = spectra(name, f"{TASKS}:classifier", "--device", "nonsense", cwd=tmp_path)
+    for name in (["recommend"], ["measure", "-o", "run.nc"], ["spectrum"]):
+        result = spectra(*name, f"{TASKS}:classifier", "--device", "nonsense", cwd=tmp_path)
         assert result.returncode == 1
         assert "--device nonsense" in result.stderr
 

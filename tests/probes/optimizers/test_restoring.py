@@ -8,6 +8,7 @@ from torch import nn, optim
 
 from probes.optimizers import optimizer_from_state, rebuild
 from spectra.errors import ArgumentError, CheckpointError
+from tests.cases import optional
 from tests.probes.optimizers.networks import network, same_parameters, take_steps
 
 CASES = {
@@ -72,6 +73,43 @@ def test_several_groups_need_names_from_the_state_or_the_caller(named):
     take_steps(restored, copied, range(3, 6))
     take_steps(original, model, range(3, 6))
     assert same_parameters(model, copied)
+
+
+class Normed(nn.Module):
+    """Weights, biases and norms of every sort of name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(4, 5)
+        self.first = nn.LayerNorm(5)
+        self.input_layernorm = nn.BatchNorm1d(5)
+        self.norms = nn.BatchNorm1d(5)
+        self.hidden = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.hidden(self.norms(self.input_layernorm(self.first(torch.tanh(self.embed(x))))))
+
+
+def test_the_groups_of_hugging_face_trainer_are_recognized(tmp_path):
+    transformers = optional("transformers")
+    optional("accelerate")
+    torch.manual_seed(0)
+    model = Normed()
+    model.embed.weight.requires_grad_(False)
+    arguments = transformers.TrainingArguments(output_dir=str(tmp_path), weight_decay=0.1, use_cpu=True)
+    original = transformers.Trainer(model=model, args=arguments).create_optimizer()
+    for step in range(3):
+        original.zero_grad()
+        model(torch.randn(8, 4, generator=torch.Generator().manual_seed(step))).square().mean().backward()
+        original.step()
+    state = original.state_dict()
+    for group in state["param_groups"]:
+        group.pop("param_names", None)
+    restored = optimizer_from_state(state, model=model)
+    assert [[id(p) for p in group["params"]] for group in restored.param_groups] == [
+        [id(p) for p in group["params"]] for group in original.param_groups
+    ]
+    assert [group["weight_decay"] for group in restored.param_groups] == [0.1, 0.0]
 
 
 def test_states_keyed_by_name_are_read_by_name():

@@ -51,8 +51,8 @@ def linear_decay_factor(optimizer: OptimizerSpec | None, *, limited_by: str = ""
 def _spread(optimizer: OptimizerSpec) -> tuple[float, float]:
     """Return factors on the rate between which the best one lay in about four of five validation cells.
 
-    Tenth and ninetieth percentile of best over self-consistent rate in 84 cells of each optimizer, both halves and both
-    schedules (docs/validation.md): 0.62 to 3.6 for SGD, 0.50 to 3.9 for heavy balls, 0.65 to 2.8 for AdamW.
+    Tenth and ninetieth percentile of best over self-consistent rate in 96 cells of each optimizer, both halves and both
+    schedules (docs/validation.md): 0.63 to 3.5 for SGD, 0.53 to 3.9 for heavy balls, 0.65 to 2.7 for AdamW.
     """
     if optimizer.is_adaptive:
         return 0.65, 2.8

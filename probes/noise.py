@@ -25,7 +25,7 @@ __all__ = ["MicroBatches", "curvature_noise", "gradient_noise", "gram", "micro_b
 MIN_MICRO_BATCHES = 8
 
 #: Rows that are converted to float64 at a time on a processor.
-GRAM_ROWS = 8192
+GRAM_ROWS = 1024
 
 #: Bytes of micro-batch products held at once; more directions than fit are done in turns.
 MAX_HELD_BYTES = 1 << 30

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectra.recommend.checks import MIN_LOSS_DECREASE, note_checks, relative_decrease
+from spectra.recommend.checks import MIN_LOSS_DECREASE, loss_check, note_checks, relative_decrease
 from spectra.recommend.confirmation import MAX_CONSISTENCY, Confirmation
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
@@ -32,12 +32,7 @@ def candidate_checks(
 ) -> tuple[Check, ...]:
     """Return the checks on a self-consistent rate: its bracket, the measurements that decide it, the other rule."""
     checks = [
-        Check(
-            claim="the loss is finite",
-            observed=f"{run.stages[0].loss:.4g}",
-            required="a finite number",
-            passed=bool(np.isfinite(run.stages[0].loss)),
-        ),
+        loss_check(run.stages[0].loss),
         Check(
             claim="the measurement is complete",
             observed=f"{len(run.stages)} of {run.num_planned_stages} stages, {len(candidates)} candidate rates",

@@ -8,7 +8,7 @@ from spectra.recommend.recommendation import Check, Verdict
 from spectra.recommend.run import RunMeasurements, Stage
 from spectra.recommend.stability import stable_limit
 
-__all__ = ["learning_rate_checks", "limit_checks", "note_checks", "relative_decrease"]
+__all__ = ["learning_rate_checks", "limit_checks", "loss_check", "note_checks", "relative_decrease"]
 
 MIN_REAL_STEPS = 10
 MAX_RELATIVE_RESIDUAL = 0.10
@@ -17,18 +17,21 @@ MAX_STEP_TO_LIMIT = 4.0
 MIN_LOSS_DECREASE = 0.02
 
 
+def loss_check(loss: float) -> Check:
+    """Return the check that a loss is finite."""
+    return Check(
+        claim="the loss is finite",
+        observed=f"{loss:.4g}",
+        required="a finite number",
+        passed=bool(np.isfinite(loss)),
+    )
+
+
 def limit_checks(run: RunMeasurements, *, batch_size: int) -> tuple[Check, ...]:
     """Return the checks on the stable limit itself: finite loss, positive curvature, convergence, resolved noise."""
     stage = run.stages[-1]
     optimizer = run.optimizer
-    checks = [
-        Check(
-            claim="the loss is finite",
-            observed=f"{stage.loss:.4g}",
-            required="a finite number",
-            passed=bool(np.isfinite(stage.loss)),
-        )
-    ]
+    checks = [loss_check(stage.loss)]
     lam = float(stage.curvature[0]) if len(stage.curvature) else float("nan")
     checks.append(
         Check(

@@ -24,7 +24,6 @@ and so on from there. Where on the other hand a rate holds with ``q > 1``, its h
 is lower.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +32,7 @@ import numpy as np
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.run import RunMeasurements
-from spectra.recommend.self_consistent import consistency_of as _consistency
+from spectra.recommend.self_consistent import Candidate
 
 __all__ = ["Confirmation", "confirmations_of", "confirmed_rate", "is_on_plateau", "next_confirmation"]
 
@@ -49,32 +48,16 @@ FOLLOWED = (1, 2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmation:
+class Confirmation(Candidate):
     """What became of a rate after two or four times the steps of a candidate.
 
     Attributes
     ----------
-    learning_rate : float
-    limit : float
-        Stable limit at the end; NaN if it diverged.
-    midway_loss, loss : float
-        Mean loss on the reference set after half of the steps and after all; ``inf`` if it diverged.
+    midway_loss : float
+        Mean loss after half of the steps; ``inf`` if it had diverged. In the units of the loss.
     """
 
-    learning_rate: float
-    limit: float
     midway_loss: float
-    loss: float
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the steps ended in a loss that is not finite, or in none."""
-        return not math.isfinite(self.loss)
-
-    @property
-    def consistency(self) -> float:
-        """``q`` at the end; ``inf`` if it diverged or the limit is unknown."""
-        return math.inf if self.diverged else _consistency(self.learning_rate, self.limit)
 
     def broken(self, initial_loss: float) -> str:
         """Return ``""`` if the rate holds, else ``"divergence"``, ``"loss"`` or ``"stability"``.

@@ -129,11 +129,11 @@ def learning_rate(run: RunMeasurements, *, batch_size: int | None = None, schedu
     if schedule not in ("constant", "linear"):
         raise ArgumentError(f"schedule must be 'constant' or 'linear'; got {schedule!r}")
     optimizer, batch = _setting(run, batch_size)
-    probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
-    one_probe_of_run = one_probe_rate(run, optimizer=optimizer, batch_size=run.batch_size)
     if run.candidates and (batch == run.batch_size or not optimizer.is_adaptive):
-        found = _self_consistent(run, optimizer, one_probe_of_run, schedule=schedule)
+        probe = one_probe_rate(run, optimizer=optimizer, batch_size=run.batch_size)
+        found = _self_consistent(run, optimizer, probe, schedule=schedule)
         return found if batch == run.batch_size else _extrapolated(found, run, batch)
+    probe = one_probe_rate(run, optimizer=optimizer, batch_size=batch)
     plain = measured_limit(
         run.stages[-1], optimizer=OptimizerSpec(kind="sgd"), batch_size=batch, num_samples=run.num_samples
     )

@@ -34,7 +34,6 @@ __all__ = [
     "ConsistencyRule",
     "SelfConsistentRate",
     "candidates_of",
-    "consistency_of",
     "consistency_rule",
     "next_candidate",
     "self_consistent_rate",
@@ -71,19 +70,8 @@ class Candidate:
 
     @property
     def consistency(self) -> float:
-        """``q = r / r_max``; ``inf`` if it diverged."""
-        return math.inf if self.diverged else consistency_of(self.learning_rate, self.limit)
-
-
-def consistency_of(learning_rate: float, limit: float) -> float:
-    """Return ``q``: the rate over its limit; ``inf`` where the limit is zero or unknown.
-
-    Examples
-    --------
-    >>> consistency_of(1.0, 2.0), consistency_of(1.0, float("inf")), consistency_of(1.0, float("nan"))
-    (0.5, 0.0, inf)
-    """
-    return learning_rate / limit if limit > 0 else math.inf
+        """``q = r / r_max``; ``inf`` if it diverged, or where the limit is zero or unknown."""
+        return self.learning_rate / self.limit if self.limit > 0 and not self.diverged else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """From measurements to recommendations: pure functions, no model and no training loop."""
 
+from spectra.dynamics.heavy_ball import HeavyBall, optimal_heavy_ball
 from spectra.recommend.advice import Advice, advise
 from spectra.recommend.annealing import AnnealingAreas, AnnealingFit, annealing_areas
 from spectra.recommend.annealing_fit import fit_annealing_law
@@ -9,7 +10,6 @@ from spectra.recommend.batch_size import critical_batch_size, noise_scale, satur
 from spectra.recommend.checkpoint_steps import measured_polyak_step
 from spectra.recommend.cyclical import CyclicalHeavyBall, cyclical_heavy_ball, cyclical_learning_rates
 from spectra.recommend.damping import noise_damping, smallest_damping
-from spectra.recommend.heavy_ball import HeavyBall, optimal_heavy_ball
 from spectra.recommend.learning_rate import learning_rate, max_stable_learning_rate
 from spectra.recommend.limit import Limit, measured_limit
 from spectra.recommend.momentum import momentum_advice, momentum_gain, momentum_gain_curve

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from spectra.dynamics.heavy_ball import HeavyBall, optimal_heavy_ball
 from spectra.errors import ArgumentError
-from spectra.recommend.heavy_ball import HeavyBall, optimal_heavy_ball
 from spectra.recommend.limit import measured_limit
 from spectra.recommend.optimizer import OptimizerSpec
 from spectra.recommend.recommendation import Check, Recommendation, Verdict, verdict_of

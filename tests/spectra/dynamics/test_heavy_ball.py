@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from spectra.dynamics.heavy_ball import optimal_heavy_ball
 from spectra.errors import ArgumentError
-from spectra.recommend import optimal_heavy_ball
 
 
 @pytest.mark.parametrize("condition", [1.5, 10.0, 1e4])

@@ -1,0 +1,145 @@
+r"""Plain SGD at a constant learning rate and batch size, at any step at once.
+
+With :math:`b_j = \sqrt{c\,w_j}\,\gamma\lambda_j`, the states :math:`p_j = q_j / b_j` of the recursion over modes
+(:mod:`spectra.dynamics.recursion`) obey
+
+.. math::
+    p \leftarrow M p + b\,(L_* + F(k)), \qquad
+    M = \operatorname{diag}(\rho) + b b^T = Q \operatorname{diag}(\mu) Q^T,
+
+where F is the loss of nodes without multiplicity, which only decay. With :math:`y = Q^T p(0)`, :math:`z = Q^T b` and
+divided differences :math:`D_k(\mu, \rho) = (\mu^k - \rho^k) / (\mu - \rho)`,
+
+.. math::
+    L(k) = L_* + F(k) + \sum_i z_i y_i \mu_i^k
+         + \sum_i z_i^2 \Big[ L_* D_k(\mu_i, 1) + \sum_l f_l D_k(\mu_i, \rho_l) \Big].
+
+Derived here. The eigenvalues of I - M are computed, not those of M, which keeps the digits of slow modes.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.recursion import LARGEST, Curve
+
+__all__ = ["ClosedForm"]
+
+#: Entries of a table of divided differences that are formed at a time.
+TABLE = 2**22
+
+
+class ClosedForm:
+    r"""The expected loss of SGD with constant settings.
+
+    Parameters
+    ----------
+    problem : Quadratic
+        The modes.
+    learning_rate, noise : float
+        :math:`\gamma` and c.
+    chi : ndarray, shape (m,)
+        Coefficients of the closure.
+
+    Notes
+    -----
+    One eigendecomposition of order m, then O(m) per step that is asked for, whatever its number; O(m f) with f nodes of
+    no multiplicity.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> problem = Quadratic(eigenvalue=2 * one, multiplicity=one, initial_loss=one, floor=0.5)
+    >>> ClosedForm(problem, learning_rate=0.5, noise=0.0, chi=0 * one).curve(np.array([0, 10**6])).loss.tolist()
+    [1.5, 0.5]
+    """
+
+    def __init__(self, problem: Quadratic, *, learning_rate: float, noise: float, chi: Vector) -> None:
+        self.problem = problem
+        step = learning_rate * problem.eigenvalue
+        drop = step * (2 - step)
+        self._shrink = drop
+        source = np.sqrt(noise * problem.multiplicity) * step
+        noisy = source > 0
+        drop = drop - noise * chi * step**2
+        self._floor = problem.floor
+        self._quiet_loss, self._quiet_drop = problem.initial_loss[~noisy], drop[~noisy]
+        if not np.any(noisy):
+            self._drops = self._couplings = self._starts = np.empty(0)
+            return
+        b, start = source[noisy], problem.initial_loss[noisy] / source[noisy]
+        values, vectors = np.linalg.eigh(np.diag(drop[noisy]) - np.outer(b, b))
+        self._drops, self._couplings, self._starts = values, vectors.T @ b, vectors.T @ start
+
+    def curve(self, steps: npt.ArrayLike) -> Curve:
+        """Return the loss at each of the steps."""
+        k = np.asarray(steps, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            quiet = _powers(self._quiet_drop, k) @ self._quiet_loss
+            loss = self._floor + quiet
+            if self._drops.size:
+                loss = loss + _powers(self._drops, k) @ (self._couplings * self._starts)
+                weight = self._couplings**2
+                loss = loss + self._floor * (_divided(self._drops, np.zeros(1), k)[..., 0] @ weight)
+                if self._quiet_loss.size:
+                    loss = loss + self._response(weight, k)
+            free = self._floor + _powers(self._shrink, k) @ self.problem.initial_loss
+        bound = LARGEST * max(self._floor + float(np.sum(self.problem.initial_loss)), np.finfo(np.float64).tiny)
+        return Curve(
+            loss=np.where(loss < bound, loss, np.inf),
+            noise_free=np.where(free < bound, free, np.inf),
+        )
+
+    @property
+    def rate(self) -> float:
+        """Asymptotic factor per step of the loss above its floor: the largest modulus of an eigenvalue of the map."""
+        drops = np.concatenate([self._drops, self._quiet_drop[self._quiet_loss > 0]])
+        return float(np.max(np.abs(1 - drops)))
+
+    def loss(self, step: float) -> float:
+        """Return the loss at one step."""
+        return float(self.curve(np.array([step])).loss[0])
+
+    def _response(self, weight: Vector, k: Vector) -> Vector:
+        """Return the loss of the noise that nodes without multiplicity cause, a few steps at a time."""
+        size = max(1, TABLE // (self._drops.size * self._quiet_drop.size))
+        parts = [
+            weight @ (_divided(self._drops, self._quiet_drop, k[i : i + size]) @ self._quiet_loss).T
+            for i in range(0, len(k), size)
+        ]
+        return np.concatenate(parts)
+
+
+def _powers(drop: Vector, k: Vector) -> Vector:
+    """Return ``(1 - drop)^k``, shape (k, drop)."""
+    base = 1 - drop
+    with np.errstate(divide="ignore"):
+        log = np.where(base > 0, np.log1p(-np.where(base > 0, drop, 0.0)), np.log(np.abs(base)))
+    exponent = k[:, None] * log
+    exponent[np.isnan(exponent)] = 0.0  # 0^0
+    sign = np.where((base < 0) & (k[:, None] % 2 == 1), -1.0, 1.0)
+    return sign * np.exp(exponent)
+
+
+def _divided(first: Vector, second: Vector, k: Vector) -> Vector:
+    r"""Return divided differences of ``x^k`` between ``1 - first`` and ``1 - second``, shape (k, first, second).
+
+    With h the one of larger modulus and t = (l - h)/h, :math:`h^{k-1} ((1 + t)^k - 1) / t`, without cancellation where
+    both agree.
+    """
+    a, b = first[:, None], second[None, :]
+    a_larger = np.abs(1 - a) >= np.abs(1 - b)
+    high, low = np.where(a_larger, a, b), np.where(a_larger, b, a)
+    base = 1 - high
+    t = np.divide(high - low, base, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=base != 0)
+    count = k[:, None, None]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        near = np.expm1(count * np.log1p(np.where(t > -1, t, 0.0))) / np.where(t == 0, 1.0, t)
+        near = np.where(t == 0, count, near)
+        sign = np.where(count % 2 == 1, -1.0, 1.0)
+        far = (sign * np.exp(count * np.log(np.abs(1 + t))) - 1) / np.where(t == 0, 1.0, t)
+        ratio = np.where(t >= -1, near, far)
+        ratio = np.where(t == -1, np.where(count == 0, 0.0, 1.0), ratio)
+        lead = np.exp((count - 1) * np.log(np.abs(base))) * np.where((base < 0) & ((count - 1) % 2 == 1), -1.0, 1.0)
+        result = np.where(base == 0, np.where(count == 1, 1.0, 0.0), lead * ratio)
+    return np.where(count == 0, 0.0, result)

@@ -1,0 +1,289 @@
+r"""A least-squares problem as its eigenvalues see it: what every prediction of :mod:`spectra.dynamics` starts from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spectra.errors import ArgumentError, NonFiniteError, SchemaError, ShapeError
+from spectra.provenance import provenance
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows"]
+
+QUADRATIC_SCHEMA = "spectra/quadratic"
+QUADRATIC_SCHEMA_VERSION = 1
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rows:
+    r"""The samples in the eigenbasis, for closures that follow each of them.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n, m)
+        :math:`a_{ij} = a_i \cdot v_j`.
+    residual : ndarray, shape (n,)
+        :math:`b - A x_*` at the minimizer.
+    error : ndarray, shape (m,)
+        :math:`v_j \cdot (x_0 - x_*)`.
+    """
+
+    features: Vector
+    residual: Vector
+    error: Vector
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Coordinates:
+    r"""Where the start and the minimizer lie, for weight decay and for losses other than the training loss.
+
+    Attributes
+    ----------
+    start, solution : ndarray, shape (m,)
+        :math:`v_j \cdot x_0` and :math:`v_j \cdot x_*`.
+    basis : ndarray, shape (d, m)
+        Columns :math:`v_j`.
+    rest : ndarray, shape (d,)
+        Part of :math:`x_0` in directions without curvature, which only weight decay moves.
+    """
+
+    start: Vector
+    solution: Vector
+    basis: Vector
+    rest: Vector
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Quadratic:
+    r"""A quadratic training problem in its eigenbasis: curvature, and the loss that each mode has to lose.
+
+    The loss is a sum of squares of residuals that are linear in the parameters, such as
+    :math:`L(x) = |Ax - b|^2 / 2n`, with Hessian :math:`H = A^T A / n = \sum_j \lambda_j v_j v_j^T`. Mode j holds the
+    loss :math:`q_j = \lambda_j (v_j \cdot (x_0 - x_*))^2 / 2`, and :math:`L(x_0) = L_* + \sum_j q_j`.
+
+    No unit is prescribed: eigenvalues are those of the Hessian of the loss *as it is reported*, mean or mean of halves,
+    and the learning rate is the one that multiplies its gradient. Equations hold in any such units, because curvature
+    and loss scale together. What must not be mixed is the Hessian of one convention with the loss of another.
+
+    Built by :func:`from_eigenvalues`, :func:`from_data`, :func:`from_kernel`, :func:`from_law`,
+    :func:`from_marchenko_pastur`, :func:`from_operator`, :func:`streaming`, and for a network by
+    :func:`probes.linearize`.
+
+    Attributes
+    ----------
+    eigenvalue : ndarray, shape (m,)
+        :math:`\lambda_j > 0`.
+    multiplicity : ndarray, shape (m,)
+        :math:`w_j \ge 0`: how many eigenvalues a node stands for, not necessarily whole. A node that only carries
+        loss (from a Lanczos run that starts at the gradient) has 0.
+    initial_loss : ndarray, shape (m,)
+        :math:`q_j \ge 0`, the loss of all eigenvalues of a node together.
+    floor : float
+        :math:`L_*`, loss of the minimizer. Residuals that stay, and therefore make noise.
+    num_samples : int or None
+        Size n of the data; None for a stream that never repeats.
+    offset : float
+        A constant in the reported loss that makes no noise, as of a quadratic model of another loss.
+    rows_per_sample : float
+        Residuals that a sample brings at once: its outputs. They share one draw, so that the noise is divided by it.
+    largest_row : float or None
+        :math:`\max_i |a_i|^2`, curvature of the steepest sample alone.
+    kurtosis : ndarray, shape (m,), or None
+        :math:`\kappa_j = n \sum_i u_{ij}^4` of left singular vectors: 1 if every sample takes the same part in a
+        mode, 3 for Gaussian data, n if one sample is all of it.
+    rows : Rows or None
+        The samples, where they are known.
+    coordinates : Coordinates or None
+        Start and minimizer, where they are known.
+    evidence : mapping of str to float
+        How well it is known, for problems that were measured: see :func:`from_operator`.
+    name : str
+        For reports.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays are not vectors of one length.
+    NonFiniteError
+        If a number is NaN or infinite.
+    ArgumentError
+        If an eigenvalue is not positive, a loss or multiplicity is negative, or there is no curvature at all.
+
+    Notes
+    -----
+    Source: Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396, for the loss of a mode; quadrature nodes
+    with multiplicities are a construction of this project.
+
+    Examples
+    --------
+    >>> problem = Quadratic(
+    ...     eigenvalue=np.array([1.0, 2.0]),
+    ...     multiplicity=np.ones(2),
+    ...     initial_loss=np.array([0.5, 0.25]),
+    ...     floor=0.25,
+    ...     num_samples=10,
+    ... )
+    >>> problem.trace, problem.largest, problem.loss
+    (3.0, 2.0, 1.0)
+    """
+
+    eigenvalue: Vector
+    multiplicity: Vector
+    initial_loss: Vector
+    floor: float = 0.0
+    num_samples: int | None = None
+    offset: float = 0.0
+    rows_per_sample: float = 1.0
+    largest_row: float | None = None
+    kurtosis: Vector | None = None
+    rows: Rows | None = None
+    coordinates: Coordinates | None = None
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    name: str = "quadratic"
+
+    def __post_init__(self) -> None:
+        """Check what every equation relies on."""
+        arrays = {"eigenvalue": self.eigenvalue, "multiplicity": self.multiplicity, "initial_loss": self.initial_loss}
+        if self.kurtosis is not None:
+            arrays["kurtosis"] = self.kurtosis
+        for name, given in arrays.items():
+            array = np.asarray(given, dtype=np.float64)
+            if array.ndim != 1 or array.shape != np.shape(self.eigenvalue):
+                raise ShapeError(
+                    f"{name} must be a vector with one entry per node, {np.shape(self.eigenvalue)}; got {array.shape}"
+                )
+            if not np.all(np.isfinite(array)):
+                raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)][0]}")
+            if np.any(array < 0):
+                raise ArgumentError(f"{name} must not be negative; got {array.min():.6g}")
+            object.__setattr__(self, name, array)
+        for name in ("floor", "offset", "rows_per_sample"):
+            value = getattr(self, name)
+            if not np.isfinite(value):
+                raise NonFiniteError(f"{name} must be finite; got {value}")
+            object.__setattr__(self, name, float(value))
+        if self.eigenvalue.size == 0 or np.any(self.eigenvalue == 0) or self.trace <= 0:
+            raise ArgumentError(
+                "at least one positive eigenvalue with positive multiplicity is needed, and none that is zero: "
+                "directions without curvature carry no loss; leave them out"
+            )
+        if self.floor < 0:
+            raise ArgumentError(f"floor is a loss of squares and must not be negative; got {self.floor}")
+        if self.rows_per_sample < 1:
+            raise ArgumentError(f"rows_per_sample must be at least 1; got {self.rows_per_sample}")
+        if self.num_samples is not None and (int(self.num_samples) != self.num_samples or self.num_samples < 1):
+            raise ArgumentError(f"num_samples must be a whole number from 1, or None for a stream; {self.num_samples}")
+        if self.largest_row is not None and not 0 < self.largest_row < np.inf:
+            raise ArgumentError(f"largest_row must be positive and finite; got {self.largest_row}")
+
+    @property
+    def trace(self) -> float:
+        """Trace of the Hessian, the sum of eigenvalues with multiplicities."""
+        return float(self.multiplicity @ self.eigenvalue)
+
+    @property
+    def largest(self) -> float:
+        """Largest eigenvalue."""
+        return float(np.max(self.eigenvalue))
+
+    @property
+    def loss(self) -> float:
+        """Loss at the start, with the offset."""
+        return float(self.offset + self.floor + np.sum(self.initial_loss))
+
+    def scaled(self, factor: float) -> "Quadratic":
+        r"""Return the problem of the loss times a factor: eigenvalues and losses both scale with it.
+
+        From the mean of half squares to ``torch.nn.MSELoss``, which is the mean of squares over samples and C outputs,
+        the factor is ``2 / C``.
+
+        Examples
+        --------
+        >>> problem = Quadratic(eigenvalue=np.ones(1), multiplicity=np.ones(1), initial_loss=np.ones(1))
+        >>> problem.scaled(2.0).largest, problem.scaled(2.0).loss
+        (2.0, 2.0)
+        """
+        if not 0 < factor < np.inf:
+            raise ArgumentError(f"factor must be positive and finite; got {factor}")
+        root = float(np.sqrt(factor))
+        return replace(
+            self,
+            eigenvalue=self.eigenvalue * factor,
+            initial_loss=self.initial_loss * factor,
+            floor=self.floor * factor,
+            offset=self.offset * factor,
+            largest_row=None if self.largest_row is None else self.largest_row * factor,
+            rows=self.rows
+            and Rows(features=self.rows.features * root, residual=self.rows.residual * root, error=self.rows.error),
+        )
+
+    def to_dataset(self) -> "xr.Dataset":
+        """Return nodes and numbers as a dataset that :func:`spectra.save` keeps; rows and coordinates are left out."""
+        import xarray as xr
+
+        variables: dict[str, Any] = {
+            "eigenvalue": ("node", self.eigenvalue),
+            "multiplicity": ("node", self.multiplicity),
+            "initial_loss": ("node", self.initial_loss),
+        }
+        if self.kurtosis is not None:
+            variables["kurtosis"] = ("node", self.kurtosis)
+        optional = {"num_samples": self.num_samples, "largest_row": self.largest_row}
+        return xr.Dataset(
+            variables,
+            attrs=provenance(
+                schema=QUADRATIC_SCHEMA,
+                schema_version=QUADRATIC_SCHEMA_VERSION,
+                floor=self.floor,
+                offset=self.offset,
+                rows_per_sample=self.rows_per_sample,
+                problem=self.name,
+                evidence=json.dumps(dict(self.evidence)),
+                **{key: value for key, value in optional.items() if value is not None},
+            ),
+        )
+
+    @classmethod
+    def from_dataset(cls, dataset: "xr.Dataset") -> "Quadratic":
+        """Return the problem that :meth:`to_dataset` wrote.
+
+        Raises
+        ------
+        SchemaError
+            If it is another kind of dataset, of a newer version, or incomplete.
+        """
+        attrs = dataset.attrs
+        version = attrs.get("schema_version")
+        if attrs.get("schema") != QUADRATIC_SCHEMA or version not in range(1, QUADRATIC_SCHEMA_VERSION + 1):
+            raise SchemaError(
+                f"schema {QUADRATIC_SCHEMA!r}, version 1 to {QUADRATIC_SCHEMA_VERSION}, is required; got "
+                f"{attrs.get('schema')!r}, version {version!r}"
+            )
+        needed: tuple[str, ...] = ("eigenvalue", "multiplicity", "initial_loss")
+        missing = [name for name in needed if name not in dataset] + [
+            name for name in ("floor", "offset", "rows_per_sample") if name not in attrs
+        ]
+        if missing:
+            raise SchemaError(f"a {QUADRATIC_SCHEMA} dataset needs {', '.join(missing)}")
+        samples = attrs.get("num_samples")
+        return cls(
+            eigenvalue=dataset["eigenvalue"].values,
+            multiplicity=dataset["multiplicity"].values,
+            initial_loss=dataset["initial_loss"].values,
+            kurtosis=dataset["kurtosis"].values if "kurtosis" in dataset else None,
+            floor=float(attrs["floor"]),
+            offset=float(attrs["offset"]),
+            rows_per_sample=float(attrs["rows_per_sample"]),
+            num_samples=None if samples is None else int(samples),
+            largest_row=attrs.get("largest_row"),
+            evidence=json.loads(attrs.get("evidence", "{}")),
+            name=str(attrs.get("problem", "quadratic")),
+        )

@@ -1,0 +1,67 @@
+"""Which steps of a curve are kept, and schedules with one number per step."""
+
+import numpy as np
+import numpy.typing as npt
+
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.start_vectors import as_count
+
+__all__ = ["FEW", "NUM_RECORDS", "per_step", "recorded_steps"]
+
+#: Curves of at most this many steps are kept whole.
+FEW = 200
+#: Logarithmically spaced steps that are kept of longer ones.
+NUM_RECORDS = 100
+
+
+def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
+    """Return the steps at which a curve is kept, ascending, from 0 to ``num_steps``.
+
+    Parameters
+    ----------
+    num_steps : int
+        Steps in all.
+    record : array_like of int, optional
+        Steps wanted, each in [0, num_steps]. By default all of them up to 200, else about 100 with equal ratios, the
+        first and the last among them.
+
+    Raises
+    ------
+    ArgumentError
+        If a step is no whole number or outside the range, or none is given.
+
+    Examples
+    --------
+    >>> recorded_steps(3).tolist(), len(recorded_steps(10**6)), recorded_steps(9, [5, 2]).tolist()
+    ([0, 1, 2, 3], 93, [2, 5])
+    """
+    last = as_count(num_steps, name="num_steps", least=0)
+    if record is None:
+        if last <= FEW:
+            return np.arange(last + 1)
+        spaced = np.geomspace(1, last, NUM_RECORDS).round().astype(np.int64)
+        return np.unique(np.concatenate([[0], spaced, [last]]))
+    wanted = np.asarray(record, dtype=np.float64).ravel()
+    if wanted.size == 0 or not np.all(wanted == np.round(wanted)) or np.any((wanted < 0) | (wanted > last)):
+        raise ArgumentError(f"record must hold whole steps between 0 and num_steps = {last}; got {record!r}")
+    return np.unique(wanted.astype(np.int64))
+
+
+def per_step(value: npt.ArrayLike, *, name: str, num_steps: int, least: float = 0.0) -> npt.NDArray[np.float64]:
+    """Return a setting as one number or as one number per step, shape () or (num_steps,).
+
+    Raises
+    ------
+    ShapeError
+        If it is neither.
+    NonFiniteError, ArgumentError
+        If an entry is not finite, or smaller than ``least``.
+    """
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim > 1 or (array.ndim == 1 and array.shape[0] != num_steps):
+        raise ShapeError(f"{name} must be one number, or one for each of {num_steps} steps; got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)].flat[0]}")
+    if np.any(array < least):
+        raise ArgumentError(f"{name} must be at least {least:g}; got {array.min():g}")
+    return array

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from spectra.dynamics import from_data, from_operator, sgd_curve, stability
+from spectra.errors import ArgumentError
+from tests.spectra.dynamics.least_squares import gaussian_data, loss_of
+
+
+def power_law_data(n=300, d=120, seed=0):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.7
+    return A, A @ rng.standard_normal(d) + 0.1 * rng.standard_normal(n)
+
+
+def by_products(A, b, **options):
+    n, d = A.shape
+    return from_operator(
+        A.T @ A / n,
+        -A.T @ b / n,
+        loss=loss_of(A, b, np.zeros(d)),
+        trace=float(np.sum(A**2) / n),
+        num_samples=n,
+        **options,
+    )
+
+
+def test_as_many_steps_as_dimensions_give_the_problem_itself():
+    A, b = gaussian_data(40, 12)
+    ours = by_products(A, b, num_deflated=0, num_probes=200, num_steps=12, num_gradient_steps=12)
+    exact = from_data(A, b)
+    assert ours.floor == pytest.approx(exact.floor)
+    assert ours.trace == pytest.approx(exact.trace)
+    curves = [sgd_curve(p, closure="limit", learning_rate=0.02, num_steps=100) for p in (ours, exact)]
+    np.testing.assert_allclose(curves[0].noise_free_loss, curves[1].noise_free_loss, rtol=1e-9)
+
+
+def test_all_eigenvalues_deflated_need_no_probes():
+    A, b = gaussian_data(40, 12)
+    ours = by_products(A, b, num_deflated=11, num_gradient_steps=12)
+    exact = from_data(A, b)
+    for closure in ("limit", "gaussian"):
+        curves = [sgd_curve(p, closure=closure, learning_rate=0.02, num_steps=100).loss for p in (ours, exact)]
+        np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_critical_rate_is_within_one_percent(seed):
+    A, b = power_law_data(seed=seed)
+    exact = stability(from_data(A, b), closure="limit").closure_learning_rate
+    found = stability(by_products(A, b, rng=seed), closure="limit").closure_learning_rate
+    assert found == pytest.approx(exact, rel=0.01)
+
+
+def test_the_loss_without_noise_is_exact_for_as_many_steps_of_gradient_descent():
+    """m Lanczos steps from the gradient integrate polynomials of degree 2m - 1 against it."""
+    A, b = power_law_data()
+    problem, exact = by_products(A, b, num_gradient_steps=8), from_data(A, b)
+    settings = {"closure": "limit", "learning_rate": 0.5 / exact.largest, "num_steps": 8, "batch_size": 300}
+    first, second = (sgd_curve(p, **settings).noise_free_loss.values for p in (problem, exact))
+    np.testing.assert_allclose(np.diff(first), np.diff(second), rtol=1e-9)
+
+
+def test_evidence_says_how_well_it_is_known():
+    A, b = power_law_data()
+    few = by_products(A, b, num_gradient_steps=4)
+    many = by_products(A, b, num_gradient_steps=60)
+    assert many.evidence["forcing_change"] < 0.1 * few.evidence["forcing_change"]
+    assert many.evidence["num_matvecs"] > few.evidence["num_matvecs"]
+    assert 0.5 < many.evidence["trace_correction"] < 2
+    assert many.evidence["unconverged"] == 0
+
+
+def test_reported_losses_move_the_curve_alone():
+    A, b = gaussian_data(40, 12)
+    plain, moved = by_products(A, b), by_products(A, b, reported_loss=0.25)
+    curves = [sgd_curve(p, closure="limit", learning_rate=0.02, num_steps=30).loss for p in (plain, moved)]
+    np.testing.assert_allclose(curves[1] - curves[0], 0.25 - loss_of(A, b, np.zeros(12)), atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_scale_changes_units_only(scale):
+    A, b = power_law_data()
+    one, other = by_products(A, b), by_products(A * scale, b)
+    first, second = (stability(p, closure="limit").closure_learning_rate for p in (one, other))
+    assert second * scale**2 == pytest.approx(first, rel=1e-6)
+
+
+def test_traces_that_cannot_be():
+    A, b = gaussian_data(40, 12)
+    settings = {"loss": loss_of(A, b, np.zeros(12)), "num_samples": 40}
+    H, g = A.T @ A / 40, -A.T @ b / 40
+    with pytest.raises(ArgumentError, match="units differ"):
+        from_operator(H, g, trace=0.1 * np.trace(H), **settings)
+    for trace in (0.0, -1.0, np.nan):
+        with pytest.raises(ArgumentError, match="positive"):
+            from_operator(H, g, trace=trace, **settings)
+
+
+def test_torch_tensors_in_float32():
+    torch = pytest.importorskip("torch")
+    A, b = power_law_data()
+    H = torch.tensor(A.T @ A / 300, dtype=torch.float32)
+    g = torch.tensor(-A.T @ b / 300, dtype=torch.float32)
+    single = from_operator(H, g, loss=loss_of(A, b, np.zeros(120)), trace=float(torch.trace(H)), num_samples=300)
+    double = by_products(A, b)
+    first, second = (
+        sgd_curve(p, closure="limit", learning_rate=0.05 / double.trace, num_steps=300) for p in (single, double)
+    )
+    np.testing.assert_allclose(first.loss, second.loss, rtol=1e-3)

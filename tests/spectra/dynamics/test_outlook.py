@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from spectra.dynamics import floor, from_data, rate, sgd_curve, stability, steps_to_target
+from spectra.errors import ArgumentError
+from tests.spectra.dynamics.least_squares import gaussian_problem, one_mode
+
+
+@pytest.mark.parametrize("closure", ["limit", "gaussian", "kurtosis"])
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_long_runs_end_at_the_floor_at_the_rate(closure, momentum):
+    A = np.array([[3.0, 0.0], [0.5, 1.0], [-2.0, 1.5], [0.1, -1.0], [0.3, 0.4]])
+    problem = from_data(A, np.array([1.0, -1.0, 0.5, 2.0, 1.0]))
+    settings = {"closure": closure, "momentum": momentum, "batch_size": 2}
+    settings["learning_rate"] = 0.4 * stability(problem, **settings).closure_learning_rate
+    curve = sgd_curve(problem, num_steps=6000, record=[50, 60, 6000], **settings)
+    last = floor(problem, **settings)
+    assert curve.loss.values[2] == pytest.approx(last, rel=1e-10)
+    above = curve.loss.values[:2] - last
+    # with momentum modes oscillate while they decay, which has not faded in the mean over ten steps
+    tolerance = 1e-4 if momentum else 1e-6
+    assert (above[1] / above[0]) ** (1 / 10) == pytest.approx(rate(problem, **settings), rel=tolerance)
+
+
+def test_the_noise_takes_over_the_rate_near_the_critical_learning_rate():
+    problem = gaussian_problem()
+    critical = stability(problem, closure="limit").learning_rate
+    found = rate(problem, closure="limit", learning_rate=0.999 * critical)
+    slowest = (1 - 0.999 * critical * problem.eigenvalue.min()) ** 2
+    assert slowest < found < 1
+    assert rate(problem, closure="limit", learning_rate=1.001 * critical) > 1
+
+
+def test_floors_are_infinite_when_unstable_and_offsets_are_added():
+    from dataclasses import replace
+
+    problem = gaussian_problem()
+    critical = stability(problem, closure="limit").learning_rate
+    assert floor(problem, closure="limit", learning_rate=critical * 1.01) == np.inf
+    moved = replace(problem, offset=2.0)
+    settings = {"closure": "limit", "learning_rate": 0.5 * critical}
+    assert floor(moved, **settings) == pytest.approx(floor(problem, **settings) + 2)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2])
+def test_the_first_step_below_a_target_is_the_first(momentum, share):
+    problem = gaussian_problem()
+    settings = {"closure": "limit", "momentum": momentum, "batch_size": 8}
+    settings["learning_rate"] = 0.3 * stability(problem, **settings).closure_learning_rate
+    target = problem.floor + share * (problem.loss - problem.floor)
+    curve = sgd_curve(problem, num_steps=3000, record=np.arange(3001), solver="recursion", **settings)
+    first = int(np.flatnonzero(curve.loss.values <= target)[0])
+    assert steps_to_target(problem, target, **settings).num_steps == first
+
+
+def test_what_can_be_said_of_a_target():
+    problem = one_mode(floor=1.0, initial_loss=1.0)
+    settings = {"closure": "limit", "learning_rate": 0.5}
+    last = floor(problem, **settings)
+    assert steps_to_target(problem, 5.0, **settings).num_steps == 0
+    assert steps_to_target(problem, last * 1.01, **settings).status == "reached"
+    assert steps_to_target(problem, last * 0.99, **settings).status == "unreachable: floor"
+    assert steps_to_target(problem, 1.5, closure="limit", learning_rate=3.0).status == "unstable"
+    slow = steps_to_target(problem, 1.2, closure="limit", learning_rate=1e-6, max_steps=1000)
+    assert slow.status == "too slow"
+    assert slow.num_steps is None
+
+
+def test_a_loss_that_rises_is_passed_at_the_start():
+    problem = one_mode(floor=1.0, initial_loss=0.01)
+    found = steps_to_target(problem, 1.02, closure="limit", learning_rate=0.9)
+    assert found.num_steps == 0
+    assert found.status == "passing"
+    assert found.floor > 1.02
+
+
+def test_targets_of_a_million_steps_are_bisected():
+    problem = one_mode(initial_loss=1.0)
+    found = steps_to_target(problem, 0.5, closure="limit", learning_rate=1e-7)
+    factor = (1 - 1e-7) ** 2 + 1e-14
+    assert found.num_steps == int(np.ceil(np.log(0.5) / np.log(factor)))
+
+
+@pytest.mark.parametrize("target", [np.nan, np.inf])
+def test_targets_are_finite(target):
+    with pytest.raises(ArgumentError, match="target"):
+        steps_to_target(one_mode(), target, closure="limit", learning_rate=0.1)
+
+
+@pytest.mark.parametrize("function", [rate, lambda p, **s: steps_to_target(p, 1.0, **s)])
+def test_only_closures_over_modes_have_rates_and_times(function):
+    with pytest.raises(ArgumentError, match="limit, gaussian, kurtosis"):
+        function(gaussian_problem(), closure="exact", learning_rate=0.1)

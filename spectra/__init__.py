@@ -17,10 +17,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spectra import plot, recommend, report, testing
+    from spectra import dynamics, laws, plot, recommend, report, testing
+    from spectra.arnoldi import Hessenberg, arnoldi
     from spectra.bulk import eigenvalue_count, negative_mass, spectral_gaps
     from spectra.certificates import SpectralBounds, spectral_bounds
     from spectra.chebyshev import kernel_polynomial
+    from spectra.complex_measure import complex_expectation, normal_spectrum
     from spectra.conditioning import ConditionNumber, condition_number
     from spectra.diagonals import diagonal
     from spectra.distances import kolmogorov, wasserstein
@@ -74,6 +76,10 @@ __version__ = "0.1.0"
 __spectra_probes__ = True
 
 _HOME = {
+    "arnoldi": (
+        "Hessenberg",
+        "arnoldi",
+    ),
     "bulk": (
         "eigenvalue_count",
         "negative_mass",
@@ -84,6 +90,10 @@ _HOME = {
         "spectral_bounds",
     ),
     "chebyshev": ("kernel_polynomial",),
+    "complex_measure": (
+        "complex_expectation",
+        "normal_spectrum",
+    ),
     "conditioning": (
         "ConditionNumber",
         "condition_number",
@@ -171,7 +181,7 @@ _HOME = {
     "tridiagonal": ("Tridiagonal",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("errors", "plot", "recommend", "report", "testing")
+_SUBMODULES = ("dynamics", "errors", "laws", "plot", "recommend", "report", "testing")
 
 __all__ = [
     "ArgumentError",
@@ -181,6 +191,7 @@ __all__ = [
     "ConditionNumber",
     "DerivativeError",
     "Estimate",
+    "Hessenberg",
     "MissingExtraError",
     "NonDeterministicError",
     "NonFiniteError",
@@ -196,14 +207,17 @@ __all__ = [
     "SurveyInterrupted",
     "TaskError",
     "Tridiagonal",
+    "arnoldi",
     "as_operator",
     "as_rectangular",
     "as_scipy",
     "cdf",
     "cdf_bounds",
+    "complex_expectation",
     "condition_number",
     "density",
     "diagonal",
+    "dynamics",
     "effective_dimension",
     "effective_rank",
     "eigenpairs",
@@ -218,10 +232,12 @@ __all__ = [
     "kernel_polynomial",
     "kolmogorov",
     "lanczos",
+    "laws",
     "load",
     "log_determinant",
     "moment",
     "negative_mass",
+    "normal_spectrum",
     "plot",
     "pseudo_condition_number",
     "quantile",

@@ -19,6 +19,10 @@ from spectra.dynamics.marchenko_pastur import MarchenkoPasturSGD
 from spectra.dynamics.matrix_free import from_operator
 from spectra.dynamics.outlook import StepsToTarget, floor, rate, steps_to_target
 from spectra.dynamics.population import Population
+from spectra.dynamics.power_law import power_law_features
+from spectra.dynamics.power_law_equivalent import power_law_equivalent, power_law_resolvent
+from spectra.dynamics.power_law_phases import PowerLawPhase, PowerLawTerm, power_law_phase
+from spectra.dynamics.power_law_resolvent import FeatureResolvent
 from spectra.dynamics.preconditions import Precondition
 from spectra.dynamics.problems import from_data, from_eigenvalues, from_kernel, streaming
 from spectra.dynamics.quadratic import Quadratic
@@ -42,12 +46,15 @@ __all__ = [
     "CyclicalHeavyBall",
     "DiskFit",
     "DiskMethod",
+    "FeatureResolvent",
     "GameRun",
     "HeavyBall",
     "LinearStep",
     "MarchenkoPasturSGD",
     "OptimizerSettings",
     "Population",
+    "PowerLawPhase",
+    "PowerLawTerm",
     "Precondition",
     "Quadratic",
     "Sampling",
@@ -80,6 +87,10 @@ __all__ = [
     "nesterov_step",
     "noise_factor",
     "optimal_heavy_ball",
+    "power_law_equivalent",
+    "power_law_features",
+    "power_law_phase",
+    "power_law_resolvent",
     "rate",
     "scale_settings",
     "sgd_curve",

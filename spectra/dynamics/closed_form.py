@@ -17,19 +17,86 @@ divided differences :math:`D_k(\mu, \rho) = (\mu^k - \rho^k) / (\mu - \rho)`,
 Derived here. The eigenvalues of I - M are computed, not those of M, which keeps the digits of slow modes.
 """
 
+from abc import ABC, abstractmethod
+from typing import final
+
 import numpy as np
 import numpy.typing as npt
 
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.dynamics.recursion import LARGEST, Curve
 
-__all__ = ["ClosedForm"]
+__all__ = ["ClosedForm", "ContinuousForm"]
 
 #: Entries of a table of divided differences that are formed at a time.
 TABLE = 2**22
 
 
-class ClosedForm:
+class RankOneSolution(ABC):
+    r"""The loss of a system that is diagonal but for the feedback of its total loss.
+
+    Parameters
+    ----------
+    problem : Quadratic
+        The modes.
+    drop : ndarray, shape (m,)
+        How much of its loss each mode loses per step without feedback.
+    source : ndarray, shape (m,)
+        :math:`b_j`; its square is what a unit of total loss adds to the mode per step.
+    shrink : ndarray, shape (m,)
+        The drop without noise.
+    """
+
+    def __init__(self, problem: Quadratic, *, drop: Vector, source: Vector, shrink: Vector) -> None:
+        self._floor, self._all, self._shrink = problem.floor, problem.initial_loss, shrink
+        noisy = source > 0
+        self._quiet_loss, self._quiet_drop = problem.initial_loss[~noisy], drop[~noisy]
+        if not np.any(noisy):
+            self._drops = self._couplings = self._starts = np.empty(0)
+            return
+        b, start = source[noisy], problem.initial_loss[noisy] / source[noisy]
+        values, vectors = np.linalg.eigh(np.diag(drop[noisy]) - np.outer(b, b))
+        self._drops, self._couplings, self._starts = values, vectors.T @ b, vectors.T @ start
+
+    @abstractmethod
+    def decays(self, drop: Vector, time: Vector) -> Vector:
+        """Return what is left of a mode after a time, shape (time, drop)."""
+
+    @abstractmethod
+    def responses(self, first: Vector, second: Vector, time: Vector) -> Vector:
+        """Return divided differences of the decay between two drops, shape (time, first, second)."""
+
+    def curve(self, steps: npt.ArrayLike) -> Curve:
+        """Return the loss at each of the steps."""
+        time = np.asarray(steps, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self._floor + self.decays(self._quiet_drop, time) @ self._quiet_loss
+            if self._drops.size:
+                loss = loss + self.decays(self._drops, time) @ (self._couplings * self._starts)
+                weight = self._couplings**2
+                loss = loss + self._floor * (self.responses(self._drops, np.zeros(1), time)[..., 0] @ weight)
+                if self._quiet_loss.size:
+                    loss = loss + self._fed_by_quiet_modes(weight, time)
+            free = self._floor + self.decays(self._shrink, time) @ self._all
+        bound = LARGEST * max(self._floor + float(np.sum(self._all)), np.finfo(np.float64).tiny)
+        return Curve(loss=np.where(loss < bound, loss, np.inf), noise_free=np.where(free < bound, free, np.inf))
+
+    def loss(self, step: float) -> float:
+        """Return the loss at one step."""
+        return float(self.curve(np.array([step])).loss[0])
+
+    def _fed_by_quiet_modes(self, weight: Vector, time: Vector) -> Vector:
+        """Return the loss of the noise that nodes without multiplicity cause, a few steps at a time."""
+        size = max(1, TABLE // (self._drops.size * self._quiet_drop.size))
+        parts = [
+            weight @ (self.responses(self._drops, self._quiet_drop, time[i : i + size]) @ self._quiet_loss).T
+            for i in range(0, len(time), size)
+        ]
+        return np.concatenate(parts)
+
+
+@final
+class ClosedForm(RankOneSolution):
     r"""The expected loss of SGD with constant settings.
 
     Parameters
@@ -55,40 +122,10 @@ class ClosedForm:
     """
 
     def __init__(self, problem: Quadratic, *, learning_rate: float, noise: float, chi: Vector) -> None:
-        self.problem = problem
         step = learning_rate * problem.eigenvalue
-        drop = step * (2 - step)
-        self._shrink = drop
+        shrink = step * (2 - step)
         source = np.sqrt(noise * problem.multiplicity) * step
-        noisy = source > 0
-        drop = drop - noise * chi * step**2
-        self._floor = problem.floor
-        self._quiet_loss, self._quiet_drop = problem.initial_loss[~noisy], drop[~noisy]
-        if not np.any(noisy):
-            self._drops = self._couplings = self._starts = np.empty(0)
-            return
-        b, start = source[noisy], problem.initial_loss[noisy] / source[noisy]
-        values, vectors = np.linalg.eigh(np.diag(drop[noisy]) - np.outer(b, b))
-        self._drops, self._couplings, self._starts = values, vectors.T @ b, vectors.T @ start
-
-    def curve(self, steps: npt.ArrayLike) -> Curve:
-        """Return the loss at each of the steps."""
-        k = np.asarray(steps, dtype=np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            quiet = _powers(self._quiet_drop, k) @ self._quiet_loss
-            loss = self._floor + quiet
-            if self._drops.size:
-                loss = loss + _powers(self._drops, k) @ (self._couplings * self._starts)
-                weight = self._couplings**2
-                loss = loss + self._floor * (_divided(self._drops, np.zeros(1), k)[..., 0] @ weight)
-                if self._quiet_loss.size:
-                    loss = loss + self._response(weight, k)
-            free = self._floor + _powers(self._shrink, k) @ self.problem.initial_loss
-        bound = LARGEST * max(self._floor + float(np.sum(self.problem.initial_loss)), np.finfo(np.float64).tiny)
-        return Curve(
-            loss=np.where(loss < bound, loss, np.inf),
-            noise_free=np.where(free < bound, free, np.inf),
-        )
+        super().__init__(problem, drop=shrink - noise * chi * step**2, source=source, shrink=shrink)
 
     @property
     def rate(self) -> float:
@@ -96,18 +133,45 @@ class ClosedForm:
         drops = np.concatenate([self._drops, self._quiet_drop[self._quiet_loss > 0]])
         return float(np.max(np.abs(1 - drops)))
 
-    def loss(self, step: float) -> float:
-        """Return the loss at one step."""
-        return float(self.curve(np.array([step])).loss[0])
+    def decays(self, drop: Vector, time: Vector) -> Vector:
+        """Return ``(1 - drop)^k``."""
+        return _powers(drop, time)
 
-    def _response(self, weight: Vector, k: Vector) -> Vector:
-        """Return the loss of the noise that nodes without multiplicity cause, a few steps at a time."""
-        size = max(1, TABLE // (self._drops.size * self._quiet_drop.size))
-        parts = [
-            weight @ (_divided(self._drops, self._quiet_drop, k[i : i + size]) @ self._quiet_loss).T
-            for i in range(0, len(k), size)
-        ]
-        return np.concatenate(parts)
+    def responses(self, first: Vector, second: Vector, time: Vector) -> Vector:
+        """Return divided differences of the power k."""
+        return _divided(first, second, time)
+
+
+@final
+class ContinuousForm(RankOneSolution):
+    r"""The expected loss of homogenized SGD, in continuous time, t in steps.
+
+    :math:`L(t) = F(t) + \int_0^t K(t-s) L(s)\,ds` with :math:`F = L_* + \sum_j q_j e^{-2\gamma\lambda_j t}` and
+    :math:`K = c\gamma^2 \sum_j w_j \lambda_j^2 e^{-2\gamma\lambda_j t}`: powers become exponentials, all else is the
+    same. Source: Paquette, Paquette, Adlam and Pennington (2022), arXiv 2205.07069.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> problem = Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one)
+    >>> round(ContinuousForm(problem, learning_rate=0.5, noise=0.0).loss(3.0) - float(np.exp(-3)), 15)
+    0.0
+    """
+
+    def __init__(self, problem: Quadratic, *, learning_rate: float, noise: float) -> None:
+        step = learning_rate * problem.eigenvalue
+        super().__init__(problem, drop=2 * step, source=np.sqrt(noise * problem.multiplicity) * step, shrink=2 * step)
+
+    def decays(self, drop: Vector, time: Vector) -> Vector:
+        """Return ``exp(-drop t)``."""
+        return np.exp(-np.outer(time, drop))
+
+    def responses(self, first: Vector, second: Vector, time: Vector) -> Vector:
+        """Return ``(exp(-a t) - exp(-b t)) / (b - a)``, without cancellation where both agree."""
+        a, b, t = first[:, None], second[None, :], time[:, None, None]
+        apart = np.abs(a - b) * t
+        mean = np.where(apart == 0, 1.0, -np.expm1(-apart) / np.where(apart == 0, 1.0, apart))
+        return t * np.exp(-np.minimum(a, b) * t) * mean
 
 
 def _powers(drop: Vector, k: Vector) -> Vector:

@@ -16,18 +16,14 @@ trapezoidal rule).
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Quadratic, Vector
-from spectra.dynamics.recursion import LARGEST, Curve
+from spectra.dynamics.quadratic import Vector
+from spectra.dynamics.recursion import LARGEST
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 
-__all__ = ["continuous_curve", "volterra_exponential"]
+__all__ = ["volterra_exponential"]
 
 #: Below this the differences of 1 - E lose digits, and their series are used.
 SERIES = 1e-3
-#: Points on which ``continuous_curve`` solves, for each factor of e in time: relative error below 1e-5 in the tests.
-PER_E_FOLD = 300
-#: Kernel norm from which the grid also follows the largest possible growth, with this many points per factor of e.
-NEARLY_UNSTABLE, PER_GROWTH, MAX_POINTS = 0.9, 20, 200_000
 
 
 def volterra_exponential(
@@ -101,35 +97,6 @@ def volterra_exponential(
         psi[i + 1] = (f[i + 1] + k @ base) / rest
         state = base + h * second * psi[i + 1]
     return psi
-
-
-def continuous_curve(problem: Quadratic, *, learning_rate: float, noise: float, record: npt.NDArray[np.int64]) -> Curve:
-    r"""Return the expected loss of homogenized SGD, in continuous time, t in steps.
-
-    :math:`F = L_* + \sum_j q_j e^{-2\gamma\lambda_j t}` and
-    :math:`K = c\gamma^2 \sum_j w_j \lambda_j^2 e^{-2\gamma\lambda_j t}`.
-
-    Source: Paquette, Paquette, Adlam and Pennington (2022), arXiv 2205.07069.
-    """
-    rates = 2 * learning_rate * problem.eigenvalue
-    last = float(record[-1])
-    coefficients = noise * learning_rate**2 * problem.multiplicity * problem.eigenvalue**2
-    fastest = float(np.max(rates[problem.multiplicity > 0] if np.any(problem.multiplicity > 0) else rates))
-    begin = min(0.01 / fastest, last) if fastest > 0 else last
-    spread = np.geomspace(begin, last, 2 + int(PER_E_FOLD * np.log(last / begin))) if last > begin else np.array([last])
-    grid = np.union1d(np.concatenate([np.linspace(0.0, begin, 20), spread]), record.astype(np.float64))
-    strength = float(np.sum(coefficients))
-    if float(np.sum(coefficients[rates > 0] / rates[rates > 0])) > NEARLY_UNSTABLE:
-        # The loss may grow, at most like exp(strength t), and long steps would not follow it.
-        count = int(min(last * strength * PER_GROWTH, MAX_POINTS))
-        grid = np.union1d(grid, np.linspace(0.0, last, count + 1))
-    forcing = problem.floor + np.exp(-np.outer(grid, rates)) @ problem.initial_loss
-    at = np.searchsorted(grid, record)
-    if last == 0:
-        return Curve(loss=forcing[at], noise_free=forcing[at])
-    psi = volterra_exponential(grid, forcing, coefficients=coefficients, rates=rates)
-    bound = LARGEST * forcing[0]
-    return Curve(loss=np.where(psi[at] < bound, psi[at], np.inf), noise_free=forcing[at])
 
 
 def _weights(x: Vector) -> tuple[Vector, Vector, Vector]:

@@ -125,8 +125,10 @@ def from_operator(
     if deflate:
         pairs = eigenpairs(operator, num=deflate, tolerance=DEFLATION_TOLERANCE, rng=seed)
         values = pairs["eigenvalue"].values
-        unconverged = int(np.sum(~pairs["converged"].values))
-        vectors = pairs["eigenvector"].values.T
+        told = values > NEGLIGIBLE * eps(gradient) * np.max(values, initial=0.0)  # from zero, where the rank is low
+        values, unconverged = values[told], int(np.sum(~pairs["converged"].values[told]))
+        vectors = pairs["eigenvector"].values[told].T
+    if values.size:
         rest = _projected(operator, xp.asarray(vectors, dtype=gradient.dtype, device=device(gradient)), like=gradient)
     remaining = trace - float(np.sum(values))
     if remaining < -TRACE_SLACK * trace:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.closed_form import ClosedForm
+from spectra.dynamics.closed_form import ClosedForm, ContinuousForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
-from spectra.dynamics.continuous import continuous_curve
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.population import Population
 from spectra.dynamics.quadratic import Quadratic, Vector
@@ -156,8 +155,8 @@ def sgd_curve(
     if closure == "continuous":
         if not constant:
             raise ArgumentError("closure='continuous' is for constant settings; use 'limit' for schedules")
-        found = continuous_curve(problem, learning_rate=float(gamma), noise=float(noise), record=steps)
-        used = "exponential_stepper"
+        found = ContinuousForm(problem, learning_rate=float(gamma), noise=float(noise)).curve(steps)
+        used = "closed_form"
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # what has left every bound becomes infinite
             found = _solve(problem, closure, gamma, noise, beta, nesterov, decay, population, steps, solver)

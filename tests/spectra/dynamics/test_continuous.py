@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from spectra.dynamics import from_marchenko_pastur, sgd_curve, stability, volterra_exponential
+from spectra.dynamics.closed_form import ContinuousForm
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from tests.spectra.dynamics.least_squares import gaussian_problem, one_mode
 
@@ -55,16 +56,31 @@ def test_large_rates_make_it_wrong():
     assert sgd_curve(problem, closure="continuous", **settings).loss[1] == pytest.approx(np.exp(-1.6), rel=1e-6)
 
 
-def test_log_spaced_grids_are_as_good_as_fine_ones():
+@pytest.mark.parametrize("split", [False, True])
+def test_the_closed_form_is_the_stepper_on_a_fine_grid(split):
+    """Also with nodes that only carry loss, at the places of those that make noise."""
+    from dataclasses import replace
+
     problem = gaussian_problem(400, 100)
     rate = 0.7 * stability(problem, closure="limit").learning_rate
-    coarse = sgd_curve(problem, closure="continuous", learning_rate=rate, num_steps=10_000, record=[10_000]).loss.values
-    t = np.linspace(0, 10_000, 100_001)
+    t = np.concatenate([[0.0], np.geomspace(0.1, 10_000, 6000)])
     forcing = problem.floor + np.exp(-2 * rate * np.outer(t, problem.eigenvalue)) @ problem.initial_loss
     fine = volterra_exponential(
         t, forcing, coefficients=rate**2 * problem.eigenvalue**2, rates=2 * rate * problem.eigenvalue
     )
-    assert coarse[-1] == pytest.approx(fine[-1], rel=1e-5)
+    if split:
+        nothing = np.zeros(100)
+        problem = replace(
+            problem,
+            eigenvalue=np.tile(problem.eigenvalue, 2),
+            multiplicity=np.append(problem.multiplicity, nothing),
+            initial_loss=np.append(nothing, problem.initial_loss),
+            kurtosis=None,
+            rows=None,
+            coordinates=None,
+        )
+    found = ContinuousForm(problem, learning_rate=rate, noise=1.0).curve(t).loss
+    np.testing.assert_allclose(found, fine, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,16 @@ def test_reported_losses_move_the_curve_alone():
     np.testing.assert_allclose(curves[1] - curves[0], 0.25 - loss_of(A, b, np.zeros(12)), atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_fewer_eigenvalues_than_are_deflated(seed):
+    """Eigenvalues that are rounding of zero, some of them negative, are no modes."""
+    A, b = gaussian_data(3, 12, seed=seed)
+    problem = by_products(A, b, num_deflated=8, rng=seed)
+    exact = from_data(A, b)
+    curves = [sgd_curve(p, closure="limit", learning_rate=0.01, num_steps=50).loss for p in (problem, exact)]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
 def test_scale_changes_units_only(scale):
     A, b = power_law_data()

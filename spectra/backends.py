@@ -112,7 +112,7 @@ FUNCTIONS: dict[str, Function] = {
         Function(name="as_rectangular", takes="operator", gives="as the operator"),
         *(
             Function(name=name, takes="operator", gives="host; the basis as the operator")
-            for name in ("golub_kahan", "lanczos")
+            for name in ("arnoldi", "golub_kahan", "lanczos")
         ),
         *(
             Function(name=name, takes="operator")
@@ -126,6 +126,7 @@ FUNCTIONS: dict[str, Function] = {
                 "frobenius_norm",
                 "kernel_polynomial",
                 "log_determinant",
+                "normal_spectrum",
                 "pseudo_condition_number",
                 "schatten_norm",
                 "slq",
@@ -142,6 +143,7 @@ FUNCTIONS: dict[str, Function] = {
             for name in (
                 "cdf",
                 "cdf_bounds",
+                "complex_expectation",
                 "density",
                 "effective_dimension",
                 "eigenvalue_count",

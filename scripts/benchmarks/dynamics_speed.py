@@ -23,7 +23,7 @@ set_threads(1)
 
 import numpy as np  # noqa: E402
 
-from spectra.dynamics import from_marchenko_pastur, sgd_curve, stability, volterra_exponential  # noqa: E402
+from spectra.dynamics import Quadratic, compress, from_marchenko_pastur, sgd_curve, stability, volterra_exponential  # noqa: E402
 from spectra.dynamics.closed_form import ContinuousForm  # noqa: E402
 
 REPEATS = 5
@@ -52,6 +52,22 @@ def closed_form(modes: int) -> dict[str, float]:
 
     call()
     return {"modes": modes, "num_times": len(record), "seconds": best_time(call)}
+
+
+def compressed_form(modes: int) -> dict[str, float]:
+    """Time the same after compression, which is part of the call."""
+    problem = from_marchenko_pastur(0.5, dimension=modes, noise=0.25, num_nodes=modes)
+    rate = 0.5 * stability(problem, closure="limit").closure_learning_rate
+    record = np.unique(np.geomspace(1, 10**6, 1000).round().astype(int))
+
+    def call(model: Quadratic) -> np.ndarray:
+        curve = sgd_curve(
+            model, closure="limit", learning_rate=rate, num_steps=10**6, record=record, solver="closed_form"
+        )
+        return curve["loss"].values
+
+    error = float(np.max(np.abs(call(compress(problem)) / call(problem) - 1)))
+    return {"modes": modes, "seconds": best_time(lambda: call(compress(problem))), "error": error}
 
 
 def recursion(modes: int, *, momentum: float) -> dict[str, float]:
@@ -117,6 +133,12 @@ class Equation:
         form = ContinuousForm(self.problem, learning_rate=self.learning_rate, noise=1.0)
         return t, form.curve(t).loss
 
+    def compressed(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compress the modes, then the same."""
+        t = np.concatenate([[0.0], np.geomspace(1e-3 / self.rates.max(), self.end, count)])
+        form = ContinuousForm(compress(self.problem), learning_rate=self.learning_rate, noise=1.0)
+        return t, form.curve(t).loss
+
     def stepper(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Solve on a grid that grows with time."""
         t = np.concatenate([[0.0], np.geomspace(1e-3 / self.rates.max(), self.end, count)])
@@ -166,6 +188,7 @@ def main() -> None:
     options = parser.parse_args()
     result: dict = {"environment": environment()}
     result["closed_form"] = [closed_form(modes) for modes in (100, 1000)]
+    result["compressed"] = [compressed_form(modes) for modes in (1000, 2000)]
     result["recursion"] = [recursion(modes, momentum=beta) for modes in (100, 1000) for beta in (0.0, 0.9)]
     has_voles = importlib.util.find_spec("voles") is not None
     result["continuous"] = []
@@ -174,12 +197,13 @@ def main() -> None:
         for tolerance in (1e-3, 1e-5, 1e-7):
             row: dict = {"modes": modes, "epochs": epochs, "steps": equation.end, "tolerance": tolerance}
             row["closed_form"] = to_accuracy(equation, equation.closed_form, tolerance, 64)
+            row["compressed"] = to_accuracy(equation, equation.compressed, tolerance, 64)
             row["stepper"] = to_accuracy(equation, equation.stepper, tolerance, 2**13)
             if has_voles:
                 row["collocation"] = to_accuracy(equation, equation.collocation, tolerance, 2**16)
                 row["graded_collocation"] = to_accuracy(equation, equation.graded_collocation, tolerance, 2**8)
                 for name in ("collocation", "graded_collocation"):
-                    for ours in ("closed_form", "stepper"):
+                    for ours in ("closed_form", "compressed", "stepper"):
                         if row[name]["seconds"] and row[ours]["seconds"]:
                             row[f"{name}_over_{ours}"] = row[name]["seconds"] / row[ours]["seconds"]
             result["continuous"].append(row)

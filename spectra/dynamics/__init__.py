@@ -9,6 +9,7 @@ from spectra.dynamics.analytic import from_law, from_marchenko_pastur
 from spectra.dynamics.average_case import AverageCaseMethod, average_case_optimal, marchenko_pastur_method
 from spectra.dynamics.best_rate import BestLearningRate, best_learning_rate
 from spectra.dynamics.closures import CLOSURES, Closure, Sampling, noise_factor
+from spectra.dynamics.compression import compress
 from spectra.dynamics.continuous import volterra_exponential
 from spectra.dynamics.cyclical import CyclicalHeavyBall, cyclical_heavy_ball
 from spectra.dynamics.disk_fit import DiskFit, fit_disk
@@ -67,6 +68,7 @@ __all__ = [
     "batch_saturation",
     "best_learning_rate",
     "bilinear_game_method",
+    "compress",
     "cyclical_heavy_ball",
     "disk_method",
     "fit_disk",

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from spectra.dynamics.closures import Closure, Sampling
+from spectra.dynamics.compression import cheaper
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.stability import NEAR_CRITICAL, Stability, stability
@@ -95,9 +96,11 @@ def best_learning_rate(
     limits = stability(problem, closure=closure, **settings)
     cap = NEAR_CRITICAL * min(limits.usable, limits.noise_free_learning_rate)
 
+    model = cheaper(problem, closure=closure, momentum=momentum)
+
     def after(rate: float) -> float:
         curve = sgd_curve(
-            problem, closure=closure, learning_rate=rate, num_steps=num_steps, record=[num_steps], **settings
+            model, closure=closure, learning_rate=rate, num_steps=num_steps, record=[num_steps], **settings
         )
         return float(curve["loss"].values[-1])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra.dynamics.closures import Closure, Sampling
+from spectra.dynamics.compression import cheaper
 from spectra.dynamics.outlook import steps_to_target
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.stability import NEAR_CRITICAL, stability
@@ -79,6 +80,7 @@ def batch_saturation(
     sizes = np.unique(np.asarray(batch_sizes, dtype=np.int64))
     minimum = problem.offset + problem.floor
     goal = minimum + 0.1 * (problem.loss - minimum) if target is None else float(target)
+    model = cheaper(problem, closure=closure, momentum=momentum)
     best = np.full((4, sizes.size), np.nan)
     for i, size in enumerate(sizes.tolist()):
         settings: dict[str, Any] = {
@@ -91,7 +93,7 @@ def batch_saturation(
         best[3, i] = limits.usable
         cap = NEAR_CRITICAL * min(limits.usable, limits.noise_free_learning_rate)
         for rate in cap * np.geomspace(0.01, 1.0, NUM_RATES):
-            found = steps_to_target(problem, goal, closure=closure, learning_rate=float(rate), **settings)
+            found = steps_to_target(model, goal, closure=closure, learning_rate=float(rate), **settings)
             if found.num_steps is not None and not found.num_steps >= best[1, i]:
                 best[:3, i] = rate, found.num_steps, found.num_steps * size
     return _table(problem, sizes, best, goal)

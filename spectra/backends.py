@@ -68,12 +68,15 @@ class Function:
         Where the result lives.
     libraries : tuple of str
         Names in `LIBRARIES`.
+    was_run : bool
+        Whether it has been run with the libraries that need a device.
     """
 
     name: str
     takes: Literal["operator", "vector", "measure"]
     gives: str = "host"
     libraries: tuple[str, ...] = ("numpy", "torch", "cupy", "array_api_strict")
+    was_run: bool = True
 
 
 LIBRARIES: dict[str, Library] = {
@@ -109,10 +112,12 @@ FUNCTIONS: dict[str, Function] = {
     function.name: function
     for function in (
         *(Function(name=name, takes="operator", gives="as the operator") for name in ("as_operator", "gram")),
+        Function(name="arnoldi", takes="operator", gives="host; the basis as the operator", was_run=False),
+        Function(name="normal_spectrum", takes="operator", was_run=False),
         Function(name="as_rectangular", takes="operator", gives="as the operator"),
         *(
             Function(name=name, takes="operator", gives="host; the basis as the operator")
-            for name in ("arnoldi", "golub_kahan", "lanczos")
+            for name in ("golub_kahan", "lanczos")
         ),
         *(
             Function(name=name, takes="operator")
@@ -126,7 +131,6 @@ FUNCTIONS: dict[str, Function] = {
                 "frobenius_norm",
                 "kernel_polynomial",
                 "log_determinant",
-                "normal_spectrum",
                 "pseudo_condition_number",
                 "schatten_norm",
                 "slq",
@@ -190,10 +194,12 @@ def capability_table() -> str:
 
 
 def _mark(function: Function, library: Library) -> str:
-    """Say whether a function takes arrays of a library; without a device nobody has tried."""
+    """Say whether a function takes arrays of a library, and whether one that needs a device has been tried."""
     if library.name not in function.libraries:
         return "no"
-    return "run on one device" if library.needs_device else "yes"
+    if not library.needs_device:
+        return "yes"
+    return "run on one device" if function.was_run else "written, not run"
 
 
 def unavailable(library: str) -> str | None:

@@ -133,7 +133,7 @@ def sgd_curve(
     total = int(num_steps)
     gamma = per_step(learning_rate, name="learning_rate", num_steps=total)
     beta = per_step(momentum, name="momentum", num_steps=total)
-    size = per_step(batch_size, name="batch_size", num_steps=total, least=1.0)
+    size = per_step(batch_size, name="batch_size", num_steps=total, least=1, whole=True)
     noise = noise_factor(size, num_samples=problem.num_samples, sampling=sampling) / problem.rows_per_sample
     decay = float(per_step(weight_decay, name="weight_decay", num_steps=total).reshape(()))
     if solver not in ("auto", "recursion", "closed_form"):
@@ -281,7 +281,7 @@ def linear_method_curve(
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"closure must be one over modes, {', '.join(MODE_CLOSURES)}; got {closure!r}")
     steps = recorded_steps(num_steps, record)
-    size = per_step(batch_size, name="batch_size", num_steps=int(num_steps), least=1.0)
+    size = per_step(batch_size, name="batch_size", num_steps=int(num_steps), least=1, whole=True)
     noise = noise_factor(size, num_samples=problem.num_samples, sampling=sampling) / problem.rows_per_sample
     found = two_state_recursion(problem, coefficients, noise=noise, chi=chi_of(closure, problem), record=steps)
     attrs = provenance(

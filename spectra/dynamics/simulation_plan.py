@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.arrays import finite_number
-from spectra.dynamics.steps import recorded_steps
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.dynamics.steps import per_step, recorded_steps
+from spectra.errors import ArgumentError
 from spectra.start_vectors import as_count, as_seed
 
-__all__ = ["MAX_BYTES", "QUANTILES", "SimulationPlan", "per_step", "record_steps", "simulation_plan"]
+__all__ = ["MAX_BYTES", "QUANTILES", "SimulationPlan", "simulation_plan"]
 
 #: Largest temporary array of a simulation (design choice: small beside the memory of a laptop).
 MAX_BYTES = 2**28
@@ -87,79 +87,22 @@ def simulation_plan(
     levels = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
     if levels.ndim != 1 or levels.size == 0 or not np.all((levels >= 0) & (levels <= 1)):
         raise ArgumentError(f"quantiles must be one or more numbers in [0, 1], got {quantiles!r}")
+
+    def along(setting: np.ndarray) -> np.ndarray:
+        return np.array(np.broadcast_to(setting, (num_steps,)))
+
     return SimulationPlan(
         num_steps=num_steps,
         num_runs=as_count(num_runs, name="num_runs"),
-        learning_rate=per_step(learning_rate, name="learning_rate", num_steps=num_steps),
-        momentum=per_step(momentum, name="momentum", num_steps=num_steps),
-        batch_size=per_step(batch_size, name="batch_size", num_steps=num_steps, kinds="iu", least=1),
+        learning_rate=along(per_step(learning_rate, name="learning_rate", num_steps=num_steps)),
+        momentum=along(per_step(momentum, name="momentum", num_steps=num_steps)),
+        batch_size=along(per_step(batch_size, name="batch_size", num_steps=num_steps, least=1, whole=True)).astype(
+            np.int64
+        ),
         nesterov=bool(nesterov),
         weight_decay=decay,
-        record=record_steps(record, num_steps=num_steps),
+        record=recorded_steps(num_steps, record),
         quantiles=levels,
         seed=as_seed(rng),
         max_bytes=as_count(max_bytes, name="max_bytes"),
     )
-
-
-def per_step(values: npt.ArrayLike, *, name: str, num_steps: int, kinds: str = "iuf", least: float = 0.0) -> np.ndarray:
-    """Return one number per step from one number or a sequence of ``num_steps``.
-
-    Parameters
-    ----------
-    values : float or array-like, shape (num_steps,)
-    name : str
-        For messages.
-    num_steps : int
-    kinds : str
-        Kinds of dtype that are accepted; ``"iu"`` asks for integers.
-    least : float
-        Smallest value that is accepted.
-
-    Examples
-    --------
-    >>> per_step(0.5, name="learning_rate", num_steps=3).tolist()
-    [0.5, 0.5, 0.5]
-    >>> per_step([1, 2], name="batch_size", num_steps=2, kinds="iu").tolist()
-    [1, 2]
-    """
-    wanted = "integer" if kinds == "iu" else "real number"
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"{name} must be one {wanted} or one per step, got {type(values).__name__}") from error
-    if array.dtype.kind not in kinds:
-        raise ArgumentError(f"{name} must be one {wanted} or one per step, got {values!r}")
-    if array.ndim > 1 or (array.ndim == 1 and array.shape[0] != num_steps):
-        raise ShapeError(f"{name} must be one {wanted} or {num_steps} of them, one per step; got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise NonFiniteError(f"{name} must be finite, got NaN or infinity")
-    if np.any(array < least):
-        raise ArgumentError(f"{name} must be at least {least:g}, got {np.min(array)}")
-    dtype = np.int64 if kinds == "iu" else np.float64
-    return np.array(np.broadcast_to(array, (num_steps,)), dtype=dtype)
-
-
-def record_steps(record: Sequence[int] | np.ndarray | None, *, num_steps: int) -> np.ndarray:
-    """Return the steps at which losses are recorded, ascending and each once.
-
-    By default those of predicted curves, `spectra.dynamics.steps.recorded_steps`; unlike there, only integers will do.
-
-    Examples
-    --------
-    >>> record_steps(None, num_steps=3).tolist()
-    [0, 1, 2, 3]
-    >>> steps = record_steps(None, num_steps=100_000)
-    >>> int(steps[0]), int(steps[-1]), len(steps) <= 101
-    (0, 100000, True)
-    """
-    if record is None:
-        return recorded_steps(num_steps)
-    steps = np.asarray(record)
-    if steps.ndim != 1 or steps.size == 0 or steps.dtype.kind not in "iu":
-        raise ArgumentError(f"record must be a non-empty sequence of steps (integers), got {record!r}")
-    if np.min(steps) < 0 or np.max(steps) > num_steps:
-        raise ArgumentError(
-            f"record must lie between 0 and num_steps = {num_steps}, got {np.min(steps)} to {np.max(steps)}"
-        )
-    return np.unique(steps.astype(np.int64))

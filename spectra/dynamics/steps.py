@@ -41,13 +41,21 @@ def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.N
             return np.arange(last + 1)
         spaced = np.geomspace(1, last, NUM_RECORDS).round().astype(np.int64)
         return np.unique(np.concatenate([[0], spaced, [last]]))
-    wanted = np.asarray(record, dtype=np.float64).ravel()
-    if wanted.size == 0 or not np.all(wanted == np.round(wanted)) or np.any((wanted < 0) | (wanted > last)):
+    wanted = np.asarray(record)
+    if (
+        wanted.dtype.kind not in "iuf"
+        or wanted.ndim != 1
+        or wanted.size == 0
+        or not np.all(wanted == np.round(wanted))
+        or np.any((wanted < 0) | (wanted > last))
+    ):
         raise ArgumentError(f"record must hold whole steps between 0 and num_steps = {last}; got {record!r}")
     return np.unique(wanted.astype(np.int64))
 
 
-def per_step(value: npt.ArrayLike, *, name: str, num_steps: int, least: float = 0.0) -> npt.NDArray[np.float64]:
+def per_step(
+    value: npt.ArrayLike, *, name: str, num_steps: int, least: float = 0.0, whole: bool = False
+) -> npt.NDArray[np.float64]:
     """Return a setting as one number or as one number per step, shape () or (num_steps,).
 
     Raises
@@ -55,13 +63,27 @@ def per_step(value: npt.ArrayLike, *, name: str, num_steps: int, least: float = 
     ShapeError
         If it is neither.
     NonFiniteError, ArgumentError
-        If an entry is not finite, or smaller than ``least``.
+        If an entry is no real number, not finite, smaller than ``least``, or not whole where ``whole`` asks for it.
+
+    Examples
+    --------
+    >>> per_step([8, 16], name="batch_size", num_steps=2, least=1, whole=True).tolist()
+    [8.0, 16.0]
     """
-    array = np.asarray(value, dtype=np.float64)
+    wanted = "whole number" if whole else "real number"
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name} must be one {wanted}, or one per step; got {type(value).__name__}") from error
+    if array.dtype.kind not in "iuf":
+        raise ArgumentError(f"{name} must be one {wanted}, or one per step; got {value!r}")
     if array.ndim > 1 or (array.ndim == 1 and array.shape[0] != num_steps):
-        raise ShapeError(f"{name} must be one number, or one for each of {num_steps} steps; got shape {array.shape}")
+        raise ShapeError(f"{name} must be one {wanted}, or one for each of {num_steps} steps; got shape {array.shape}")
+    array = array.astype(np.float64)
     if not np.all(np.isfinite(array)):
         raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)].flat[0]}")
     if np.any(array < least):
         raise ArgumentError(f"{name} must be at least {least:g}; got {array.min():g}")
+    if whole and np.any(array != np.round(array)):
+        raise ArgumentError(f"{name} must be a {wanted}; got {array[array != np.round(array)].flat[0]:g}")
     return array

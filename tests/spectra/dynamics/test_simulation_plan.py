@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics.simulation_plan import record_steps, simulation_plan
+from spectra.dynamics.simulation_plan import simulation_plan
+from spectra.dynamics.steps import recorded_steps
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 
 GOOD = {
@@ -28,14 +29,9 @@ def test_numbers_become_schedules():
     assert plan.quantiles.tolist() == [0.5]
 
 
-def test_recorded_steps():
-    assert record_steps(None, num_steps=200).tolist() == list(range(201))
-    steps = record_steps(None, num_steps=201)
-    assert steps[0] == 0
-    assert steps[-1] == 201
-    assert 50 < len(steps) <= 101
-    assert np.all(np.diff(record_steps(None, num_steps=10**6)) > 0)
-    assert record_steps([4, 0, 4], num_steps=4).tolist() == [0, 4]
+def test_the_default_records_are_those_of_predicted_curves():
+    assert simulation_plan(**GOOD | {"num_steps": 10**6}).record.tolist() == recorded_steps(10**6).tolist()
+    assert simulation_plan(**GOOD | {"record": [4, 0, 4]}).record.tolist() == [0, 4]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +48,7 @@ def test_recorded_steps():
         ("momentum", np.inf, NonFiniteError),
         ("momentum", -0.9, ArgumentError),
         ("batch_size", 0, ArgumentError),
-        ("batch_size", 2.0, ArgumentError),
+        ("batch_size", 2.5, ArgumentError),
         ("batch_size", True, ArgumentError),
         ("batch_size", [1, 2, 3], ShapeError),
         ("num_steps", 0, ArgumentError),
@@ -64,7 +60,7 @@ def test_recorded_steps():
         ("record", [], ArgumentError),
         ("record", [5], ArgumentError),
         ("record", [-1], ArgumentError),
-        ("record", [1.0], ArgumentError),
+        ("record", [1.5], ArgumentError),
         ("record", 3, ArgumentError),
         ("quantiles", [], ArgumentError),
         ("quantiles", [1.1], ArgumentError),

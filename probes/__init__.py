@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from probes.checkpoints import read_state_dict as read_state_dict
     from probes.effective_batch import EffectiveBatch as EffectiveBatch
     from probes.hooks import Recorder as Recorder
+    from probes.linearization_check import check_linearization as check_linearization
+    from probes.linearized import linearize as linearize
     from probes.measurement import measure_run as measure_run
     from probes.model_loss import ModelLoss as ModelLoss
     from probes.noise import curvature_noise as curvature_noise
@@ -60,11 +62,13 @@ __all__ = [
     "ResidualOperator",
     "Task",
     "block_diagonal",
+    "check_linearization",
     "curvature_noise",
     "describe_optimizer",
     "examples",
     "gradient_noise",
     "group_ratios",
+    "linearize",
     "load_checkpoint",
     "load_optimizer_state",
     "load_task",
@@ -104,10 +108,12 @@ _HOMES = {
     "ResidualOperator": "probes.operators",
     "Task": "probes.task",
     "block_diagonal": "probes.operators",
+    "check_linearization": "probes.linearization_check",
     "curvature_noise": "probes.noise",
     "describe_optimizer": "probes.optimizers",
     "gradient_noise": "probes.noise",
     "group_ratios": "probes.optimizers",
+    "linearize": "probes.linearized",
     "load_checkpoint": "probes.checkpoints",
     "load_optimizer_state": "probes.optimizers",
     "load_task": "probes.task",

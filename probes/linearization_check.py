@@ -75,7 +75,8 @@ def check_linearization(
     num_runs : int
         Runs, from 2.
     closure : str
-        See :mod:`spectra.dynamics.closures`: ``"limit"``, ``"gaussian"`` or ``"continuous"`` for a network.
+        See :mod:`spectra.dynamics.closures`: ``"limit"``, ``"kurtosis"``, ``"gaussian"`` or ``"continuous"`` for a
+        network.
     rng : int or numpy.random.Generator
         Seed of the batches.
     record : array_like of int, optional

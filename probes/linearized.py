@@ -30,7 +30,7 @@ from probes.model_loss import read_any_loss
 from probes.operators import GaussNewtonOperator
 from probes.operators.causes import uses_batch_statistics
 from probes.output_squares import output_squares
-from probes.sample_rows import sample_rows
+from probes.sample_rows import sample_rows, sample_squares
 from probes.task import Task
 from spectra import as_operator, trace
 from spectra.dynamics import Quadratic, from_operator
@@ -86,9 +86,10 @@ def linearize(
     spectra.dynamics.Quadratic
         ``num_samples`` n; ``offset`` :math:`L_c` (0 for the squared error, negative for a badly fitted cross-entropy);
         ``rows_per_sample`` the mean rank of :math:`S_i`: C for squared errors, C - 1 for cross-entropy, times the
-        positions; ``largest_row`` the largest curvature of one sample, or None. To ``evidence`` of ``from_operator``
-        are added ``trace_stderr`` (0 if exact), ``num_rows`` (formed for the trace) and ``largest_row_is_bound`` (1 if
-        some sample had too many rows and only its squared norm is known).
+        positions; ``largest_row`` the largest curvature of one sample, or None; ``kurtosis`` of the largest modes, from
+        one product with the Jacobian for each. To ``evidence`` of ``from_operator`` are added ``trace_stderr`` (0 if
+        exact), ``num_rows`` (formed for the trace) and ``largest_row_is_bound`` (1 if some sample had too many rows and
+        only its squared norm is known).
 
     Raises
     ------
@@ -158,6 +159,7 @@ def linearize(
         num_probes=num_probes,
         num_steps=num_steps,
         num_gradient_steps=num_gradient_steps,
+        sample_squares=lambda vectors: sample_squares(operator, vectors),
         rng=seed,
         name=f"{task.name}, linearized",
     )

@@ -16,7 +16,7 @@ from probes.operators.explanations import require_finite
 from probes.operators.factored import Sandwich
 from probes.operators.pieces import Piece
 
-__all__ = ["MAX_BYTES", "SampleRows", "sample_rows"]
+__all__ = ["MAX_BYTES", "SampleRows", "sample_rows", "sample_squares"]
 
 #: Rows of one sample that are held to find its largest eigenvalue; more are bounded by their squared norm.
 MAX_BYTES = 1 << 28
@@ -87,6 +87,44 @@ def sample_rows(
                 if progress is not None:
                     progress(done, operator.num_samples)
     return SampleRows(trace=total, largest=largest, is_bound=is_bound, num_rows=num_rows)
+
+
+def sample_squares(operator: GaussNewtonOperator, vectors: Tensor) -> Tensor:
+    r"""Return the curvature of every sample along some vectors, :math:`|A_i v|^2`, shape (n, k).
+
+    Parameters
+    ----------
+    operator : GaussNewtonOperator
+        Of a mean loss that is convex.
+    vectors : Tensor, shape (p, k)
+
+    Notes
+    -----
+    One product with the Jacobian for each vector. The mean over the samples is :math:`v^T G v`.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0], [3.0]])
+    >>> operator = GaussNewtonOperator(torch.nn.Linear(1, 1, bias=False), torch.nn.MSELoss(), (x, x))
+    >>> sample_squares(operator, torch.ones(1, 1)).tolist()
+    [[2.0], [18.0]]
+    """
+    found, workload = [], operator.workload
+    workload.follow()
+    for index, batch in workload.counted():
+        with workload.evaluating(index, batch):
+            piece = workload.piece(batch, index)
+            built = operator.build_or_step_down(piece, _strategy(operator))
+            assert isinstance(built, Sandwich)
+            linear, loss = built.linearization, piece.objective.loss
+            blocks = [
+                loss.root_product(linear.outputs, batch.target, linear.push(block))
+                for block in vectors.split(operator.block_width, dim=1)
+            ]
+            squares = torch.cat(blocks).double().square().reshape(vectors.shape[1], batch.size, -1).sum(dim=-1)
+            # those factors are of the mean loss of the batch
+            found.append(operator.share(index) * operator.num_samples * squares.T)
+    return torch.cat(found)
 
 
 def _sizes(operator: GaussNewtonOperator, piece: Piece, max_bytes: int) -> tuple[float, float, int, bool]:

@@ -20,12 +20,17 @@ __all__ = ["check_writable", "load", "save"]
 #: Newest version of each schema that this release reads, and the variables a file of it must hold.
 SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     MEASURE_SCHEMA: (MEASURE_SCHEMA_VERSION, ("ritz_value", "weight")),
+    "spectra/curve": (1, ("loss",)),
+    "spectra/dynamics": (1, ()),
     "spectra/eigenpairs": (1, ("eigenvalue", "residual")),
+    "spectra/linearization": (1, ("loss", "predicted_loss")),
+    "spectra/quadratic": (1, ("eigenvalue", "multiplicity", "initial_loss")),
     "spectra/run": (2, ()),
+    "spectra/simulation": (1, ("loss", "stderr")),
     "spectra/spectrum": (1, ()),
     "spectra/survey": (1, ()),
 }
-TREE_SCHEMAS = ("spectra/run", "spectra/spectrum", "spectra/survey")
+TREE_SCHEMAS = ("spectra/dynamics", "spectra/run", "spectra/spectrum", "spectra/survey")
 SUFFIXES = (".nc", ".zarr")
 
 PathLike = str | os.PathLike[str]

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from probes.cli.dynamics import dynamics
 from probes.cli.measure import measure
 from probes.cli.recommend import recommend
 from probes.cli.show import show
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(recommend)
 app.command()(measure)
 app.command()(spectrum)
+app.command()(dynamics)
 app.command()(show)
 
 
@@ -70,7 +72,7 @@ def _options(
     `package.module:function` or `file.py:function`. Built-in examples: `probes.examples:digits_mlp`,
     `probes.examples:digits_cnn`, `probes.examples:char_transformer`.
 
-    Exit codes: 0 answered, 1 failed, 2 usage, 3 measured but the recommendation is withheld, 130 interrupted.
+    Exit codes: 0 answered, 1 failed, 2 usage, 3 measured but the answer is withheld, 130 interrupted.
     """
 
 

@@ -72,6 +72,14 @@ def measure(
     max_krylov_steps: shared.MaxKrylovSteps = 60,
     num_probes: shared.NumProbes = 10,
     num_steps: shared.NumSteps = 30,
+    linearize: Annotated[
+        bool,
+        typer.Option(
+            "--linearize",
+            help="Keep the linearized problem at the given state too, for `spectra dynamics FILE`.",
+            rich_help_panel=shared.MEASUREMENT,
+        ),
+    ] = False,
     reference_size: shared.ReferenceSize = None,
     noise_size: shared.NoiseSize = None,
     seed: shared.Seed = 0,
@@ -136,6 +144,7 @@ def measure(
                 threads=threads,
                 quiet=quiet,
                 typed=typed,
+                linearize=linearize,
             ),
             path=output,
         )

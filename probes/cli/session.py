@@ -56,6 +56,8 @@ class MeasureOptions:
         The kind that was typed, for an optimizer state that leaves it open.
     typed : dict
         Options to repeat in a later command, by name.
+    linearize : bool
+        Whether to add the linearized problem at the given state.
     """
 
     optimizer: "OptimizerSpec | None"
@@ -73,6 +75,7 @@ class MeasureOptions:
     threads: int | None
     quiet: bool
     typed: dict[str, str]
+    linearize: bool = False
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -173,6 +176,18 @@ def measure_task(name: str, options: MeasureOptions, *, path: Path | None) -> "x
             _check_of(error), batch_size=batch.size, num_samples=num_samples, run=latest[0] if latest else None
         ) from error
     keep(run)
+    if options.linearize:
+        from xarray import DataTree
+
+        from probes.linearized import linearize
+
+        with progress_bar(quiet=options.quiet) as progress:
+            try:
+                run["problem"] = DataTree(linearize(task, rng=options.seed, progress=progress).to_dataset())
+            except KeyboardInterrupt:
+                say(f"interrupted before the task was linearized; the measured run is in {path}")
+                raise typer.Exit(INTERRUPTED) from None
+        keep(run)
     return run
 
 

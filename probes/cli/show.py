@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 SPECTRA = ("spectra/spectrum", "spectra/survey")
+DYNAMICS = ("spectra/dynamics", "spectra/quadratic")
+CURVES = ("spectra/curve", "spectra/linearization", "spectra/simulation")
+#: Steps of a curve that are listed.
+MAX_ROWS = 12
 
 
 def show(
@@ -45,6 +49,9 @@ def show(
 
             write_picture(plot_spectrum(data), plot)
         return
+    if data.attrs["schema"] in DYNAMICS:
+        _show_dynamics(data, plot=plot, as_json=as_json)
+        return
     if data.attrs["schema"] == "spectra/recording":
         _show_recording(data, plot=plot, as_json=as_json)
         return
@@ -70,6 +77,18 @@ def _show_recording(recording: "xr.Dataset", *, plot: Path | None, as_json: bool
         from spectra.recording_plot import plot_recording
 
         write_picture(plot_recording(recording), plot)
+
+
+def _show_dynamics(data: "xr.Dataset | xr.DataTree", *, plot: Path | None, as_json: bool) -> None:
+    from spectra.dynamics_report import render_dynamics
+    from spectra.dynamics_tree import problem_of, problem_tree
+
+    tree: Any = data if data.attrs["schema"] == "spectra/dynamics" else problem_tree(problem_of(data))
+    typer.echo(render_dynamics(tree, format="json" if as_json else "text"))
+    if plot is not None:
+        from spectra.dynamics_plot import plot_dynamics
+
+        write_picture(plot_dynamics(tree), plot)
 
 
 def measure_of(data: "xr.Dataset | xr.DataTree") -> "xr.Dataset | None":
@@ -102,6 +121,8 @@ def summarize(data: "xr.Dataset | xr.DataTree") -> dict[str, Any]:
         summary["stages"] = [asdict(row) for row in advice.stages]
         summary["candidates"] = [asdict(row) for row in advice.candidates]
         summary["followed_on"] = [asdict(row) for row in followed_rates(advice)]
+    if data.attrs["schema"] in CURVES:
+        summary["curve"] = _curve(data)  # type: ignore[arg-type]
     if data.attrs["schema"] == "spectra/eigenpairs":
         import numpy as np
 
@@ -112,6 +133,19 @@ def summarize(data: "xr.Dataset | xr.DataTree") -> dict[str, Any]:
             )
         ]
     return summary
+
+
+def _curve(data: "xr.Dataset") -> list[dict[str, Any]]:
+    """Return steps of one curve, or of a grid the losses at its last step."""
+    if data["loss"].dims != ("step",):
+        last = data["loss"].isel(step=-1).to_dataframe().reset_index()
+        names = ["step", *(name for name in data["loss"].dims if name != "step"), "loss"]
+        return [{str(name): _plain(row[name]) for name in names} for row in last.to_dict("records")]
+    import numpy as np
+
+    names = [name for name in data.data_vars if data[name].dims == ("step",)]
+    places = np.unique(np.linspace(0, data.sizes["step"] - 1, MAX_ROWS).round().astype(int))
+    return [{str(name): data[name].values[i].item() for name in ("step", *names)} for i in places]
 
 
 def _plain(value: Any) -> Any:
@@ -211,6 +245,13 @@ def as_text(summary: dict[str, Any]) -> str:
         ]
         if tried:
             sections.append(f"{title}\n" + table(("rate", "steps", "loss after", "its own limit", "breaks"), tried))
+    if summary.get("curve"):
+        header = tuple(name.replace("_", " ") for name in summary["curve"][0])
+        lines_of_steps = [
+            tuple(str(value) if isinstance(value, int) else number(value, 4) for value in row.values())
+            for row in summary["curve"]
+        ]
+        sections.append("LOSS\n" + table(header, lines_of_steps))
     if "eigenpairs" in summary:
         rows = [
             (number(row["eigenvalue"], 6), number(row["residual"], 2), "yes" if row["converged"] else "NO")

@@ -21,6 +21,9 @@ sample. A closure replaces it, and which one is right depends on the data, so th
                    batches.
 =================  =================================================================================================
 
+A sample that brings C residuals at once has c/C in place of c, and :math:`C (\kappa_j - 1) - 1` in place of
+:math:`\kappa_j - 2`, so that the noise from the error of a mode itself is exact.
+
 The first three share one recursion: with :math:`\chi_j` of 0, 1 or :math:`\kappa_j - 2`,
 
 .. math::
@@ -123,8 +126,8 @@ def require_closure(closure: str, problem: Quadratic) -> None:
         raise ArgumentError(f"closure must be one of {', '.join(CLOSURES)}; got {closure!r}")
     if closure == "kurtosis" and problem.kurtosis is None:
         raise ArgumentError(
-            "closure='kurtosis' needs the left singular vectors of the data: build the problem with from_data or "
-            "from_kernel, or use 'limit'"
+            "closure='kurtosis' needs fourth moments over the samples: build the problem with from_data, from_kernel, "
+            "or from_operator and its sample_squares, or use 'limit'"
         )
     if closure in ("row_resolved", "exact") and problem.rows is None:
         raise ArgumentError(
@@ -139,5 +142,5 @@ def chi_of(closure: str, problem: Quadratic) -> npt.NDArray[np.float64]:
         return np.ones_like(problem.eigenvalue)
     if closure == "kurtosis":
         assert problem.kurtosis is not None
-        return problem.kurtosis - 2.0
+        return problem.rows_per_sample * (problem.kurtosis - 1.0) - 1.0
     return np.zeros_like(problem.eigenvalue)

@@ -10,10 +10,12 @@ weights :math:`\omega_i` carry the loss :math:`|g|^2 \omega_i / 2\theta_i`. Afte
 steps of gradient descent is exact.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import eps, namespace
+from spectra.arrays import eps, namespace, to_host
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.eigenpairs import eigenpairs
 from spectra.errors import ArgumentError
@@ -31,6 +33,8 @@ NEGLIGIBLE = 100.0
 DEFLATION_TOLERANCE = 1e-4
 #: By how much the largest eigenvalues may exceed the trace by rounding and by their tolerance.
 TRACE_SLACK = 1e-3
+#: Nodes of the gradient within this of a deflated eigenvalue stand for it.
+SAME = 1e-2
 
 
 def from_operator(
@@ -47,6 +51,7 @@ def from_operator(
     num_probes: int = 8,
     num_steps: int = 30,
     num_gradient_steps: int = 60,
+    sample_squares: Callable[[Array], Array] | None = None,
     rng: int | np.random.Generator = 0,
     name: str = "operator",
 ) -> Quadratic:
@@ -75,6 +80,10 @@ def from_operator(
         Random vectors and Lanczos steps of the quadrature for the rest.
     num_gradient_steps : int
         Lanczos steps from the gradient.
+    sample_squares : callable, optional
+        From vectors (d, k) to :math:`|A_i v|^2` of every sample, (n, k). With it the largest modes have their fourth
+        moments :math:`\kappa_j` and the closure ``kurtosis`` can be used; it is ``limit`` for all others, which it
+        hardly concerns.
     rng : int or numpy.random.Generator
         Seed.
 
@@ -120,7 +129,7 @@ def from_operator(
         raise ArgumentError(f"trace and loss must be positive and finite; got {trace} and {loss}")
     deflate = min(as_count(num_deflated, name="num_deflated", least=0), operator.shape[0] - 1)
     begin = operator.num_matvecs
-    values, unconverged = np.empty(0), 0
+    values, kurtosis, unconverged = np.empty(0), np.empty(0), 0
     rest = operator
     if deflate:
         pairs = eigenpairs(operator, num=deflate, tolerance=DEFLATION_TOLERANCE, rng=seed)
@@ -129,7 +138,11 @@ def from_operator(
         values, unconverged = values[told], int(np.sum(~pairs["converged"].values[told]))
         vectors = pairs["eigenvector"].values[told].T
     if values.size:
-        rest = _projected(operator, xp.asarray(vectors, dtype=gradient.dtype, device=device(gradient)), like=gradient)
+        basis = xp.asarray(vectors, dtype=gradient.dtype, device=device(gradient))
+        rest = _projected(operator, basis, like=gradient)
+        if sample_squares is not None:
+            squares = to_host(sample_squares(basis))
+            kurtosis = np.mean(squares**2, axis=0) / np.mean(squares, axis=0) ** 2
     remaining = trace - float(np.sum(values))
     if remaining < -TRACE_SLACK * trace:
         raise ArgumentError(
@@ -150,8 +163,10 @@ def from_operator(
     fewer = ritz(along.diagonal[0], along.off_diagonal[0], min(max(half, 1), int(along.num_steps[0])))
     change = _change(nodes, losses, *_forcing(fewer, squared, threshold), loss=loss)
     held = float(np.sum(losses))
+    eigenvalue = np.append(kernel, nodes)
     return Quadratic(
-        eigenvalue=np.append(kernel, nodes),
+        eigenvalue=eigenvalue,
+        kurtosis=None if sample_squares is None else _kurtosis(eigenvalue, values, kurtosis, rows_per_sample),
         multiplicity=np.append(weight, np.zeros_like(nodes)),
         initial_loss=np.append(np.zeros_like(kernel), losses * min(1.0, loss / held if held > 0 else 1.0)),
         floor=max(loss - held, 0.0),
@@ -181,6 +196,16 @@ def _projected(operator: Operator, vectors: Array, *, like: Array) -> Operator:
         return result - vectors @ (across @ result)
 
     return Operator(product, like=like, name=f"{operator.name}, deflated")
+
+
+def _kurtosis(eigenvalue: Vector, known: Vector, kurtosis: Vector, rows_per_sample: float) -> Vector:
+    """Return fourth moments for all nodes: of the known eigenvalue at the same place, else neutral ones."""
+    result = np.full_like(eigenvalue, 1 + 1 / rows_per_sample)
+    if known.size:
+        nearest = np.argmin(np.abs(eigenvalue[:, None] - known), axis=1)
+        same = np.abs(eigenvalue - known[nearest]) <= SAME * known[nearest]
+        result[same] = kurtosis[nearest[same]]
+    return result
 
 
 def _quadrature(probes: list[Ritz], dimension: int, threshold: float) -> tuple[Vector, Vector]:

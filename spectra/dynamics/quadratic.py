@@ -97,8 +97,9 @@ class Quadratic:
     largest_row : float or None
         :math:`\max_i |a_i|^2`, curvature of the steepest sample alone.
     kurtosis : ndarray, shape (m,), or None
-        :math:`\kappa_j = n \sum_i u_{ij}^4` of left singular vectors: 1 if every sample takes the same part in a
-        mode, 3 for Gaussian data, n if one sample is all of it.
+        :math:`\kappa_j = n \sum_i |A_i v_j|^4 / (\sum_i |A_i v_j|^2)^2` with the rows of sample i, which is
+        :math:`n \sum_i u_{ij}^4` of left singular vectors: 1 if every sample takes the same part in a mode, 3 for
+        Gaussian data, n if one sample is all of it.
     rows : Rows or None
         The samples, where they are known.
     coordinates : Coordinates or None

@@ -5,23 +5,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spectra.dynamics.closures import Closure, Sampling
+from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, require_closure
 from spectra.dynamics.compression import cheaper
-from spectra.dynamics.outlook import steps_to_target
+from spectra.dynamics.outlook import floor
 from spectra.dynamics.quadratic import Quadratic
+from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.stability import NEAR_CRITICAL, stability
 from spectra.errors import ArgumentError
 from spectra.provenance import provenance
+from spectra.start_vectors import as_count
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["batch_saturation", "implicit_conditioning_ratio"]
+__all__ = ["batch_saturation", "batch_sizes_around", "implicit_conditioning_ratio"]
 
-#: Learning rates tried at each batch size, from 1/100 of the cap up.
-NUM_RATES = 25
+#: Learning rates tried at each batch size, from 1/30 of the cap up: neighbors differ by 1.36.
+NUM_RATES, LOWEST = 12, 1 / 30
 #: Samples relative to the fewest at which a batch size counts as saturated.
 KNEE = 2.0
+#: Steps of the first attempt at the target; each further one doubles them.
+FIRST = 64
+#: Ratio of the batch sizes that are compared by default.
+RATIO = 4
 
 
 def batch_saturation(
@@ -33,28 +39,31 @@ def batch_saturation(
     sampling: Sampling = "without_replacement",
     momentum: float = 0.0,
     nesterov: bool = False,
+    max_steps: int = 2**17,
 ) -> "xr.Dataset":
     r"""Return, for each batch size, the fewest steps in which the expected loss reaches a target, and their samples.
 
     At small batches steps fall like 1/B and samples stay; beyond a knee steps stay and samples grow like B. The
-    learning rate is the best of 25 from 1/100 to 0.8 of the critical one.
+    learning rate is the best of 12 from 1/30 to 0.8 of the critical one, among those whose floor is below the target.
 
     Parameters
     ----------
     problem, closure, sampling, momentum, nesterov
-        As for :func:`spectra.dynamics.sgd_curve`.
+        As for :func:`spectra.dynamics.sgd_curve`; a closure over modes.
     batch_sizes : sequence of int
         Sizes to compare, at most the number of samples.
     target : float, optional
         Loss to reach; by default 10 % of the way from the minimum to the loss at the start.
+    max_steps : int
+        Where to give up on a batch size.
 
     Returns
     -------
     xarray.Dataset
-        Dimension ``batch_size``: ``learning_rate`` (the best tried), ``num_steps``, ``num_samples``, NaN where none of
-        the rates reaches the target; ``critical_learning_rate``. Attributes: ``target``, ``knee`` (largest batch size
-        whose samples are at most twice the fewest; NaN if no size reaches the target), ``implicit_conditioning_ratio``,
-        and the provenance.
+        Dimension ``batch_size``, ascending: ``learning_rate`` (the best tried), ``num_steps``, ``num_samples``, NaN
+        where none of the rates reaches the target in ``max_steps``; ``critical_learning_rate``. Attributes: ``target``,
+        ``knee`` (largest batch size whose samples are at most twice the fewest; NaN if no size reaches the target),
+        ``implicit_conditioning_ratio``, and the provenance.
 
     Raises
     ------
@@ -63,8 +72,9 @@ def batch_saturation(
 
     Notes
     -----
-    The knee is read off the numbers. Lee, Cheng, Paquette and Paquette (2022), arXiv 2206.01029, place it near the
-    implicit conditioning ratio, for a heavy ball; see :func:`implicit_conditioning_ratio`.
+    Recursions that end where the best learning rate so far did, the largest batch first: some curves of the fewest
+    steps. The knee is read off the numbers. Lee, Cheng, Paquette and Paquette (2022), arXiv 2206.01029, place it near
+    the implicit conditioning ratio, for a heavy ball; see :func:`implicit_conditioning_ratio`.
 
     Examples
     --------
@@ -73,30 +83,73 @@ def batch_saturation(
     ... )
     >>> table = batch_saturation(problem, closure="limit", batch_sizes=[1, 10, 100, 1000])
     >>> table["num_samples"].values.astype(int).tolist(), table.attrs["knee"]
-    ([118, 130, 300, 1000], 10)
+    ([119, 130, 300, 1000], 10)
     """
+    import xarray as xr
+
     if len(batch_sizes) == 0:
         raise ArgumentError("at least one batch size is needed")
-    sizes = np.unique(np.asarray(batch_sizes, dtype=np.int64))
+    require_closure(closure, problem)
+    if closure not in MODE_CLOSURES:
+        raise ArgumentError(f"times are found for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
+    longest = as_count(max_steps, name="max_steps")
     minimum = problem.offset + problem.floor
     goal = minimum + 0.1 * (problem.loss - minimum) if target is None else float(target)
     model = cheaper(problem, closure=closure, momentum=momentum)
-    best = np.full((4, sizes.size), np.nan)
-    for i, size in enumerate(sizes.tolist()):
+    sizes = sorted({as_count(size, name="batch_sizes") for size in batch_sizes})
+    best = np.full((3, len(sizes)), np.nan)
+    begin = min(FIRST, longest)
+    for i in reversed(range(len(sizes))):
         settings: dict[str, Any] = {
-            "batch_size": size,
+            "closure": closure,
+            "batch_size": sizes[i],
             "sampling": sampling,
             "momentum": momentum,
             "nesterov": nesterov,
         }
-        limits = stability(problem, closure=closure, **settings)
-        best[3, i] = limits.usable
+        limits = stability(problem, **settings)
         cap = NEAR_CRITICAL * min(limits.usable, limits.noise_free_learning_rate)
-        for rate in cap * np.geomspace(0.01, 1.0, NUM_RATES):
-            found = steps_to_target(model, goal, closure=closure, learning_rate=float(rate), **settings)
-            if found.num_steps is not None and not found.num_steps >= best[1, i]:
-                best[:3, i] = rate, found.num_steps, found.num_steps * size
-    return _table(problem, sizes, best, goal)
+        rate, steps = _fastest(model, goal, cap, begin, longest, settings)
+        best[:, i] = rate, steps, limits.usable
+        # Smaller batches take more steps: begin with those of the larger one.
+        begin = longest if np.isnan(steps) else min(int(1.25 * steps) + 1, longest)
+    samples = best[1] * np.array(sizes)
+    known = np.isfinite(samples)
+    knee = int(np.max(np.array(sizes)[known & (samples <= KNEE * np.nanmin(samples))])) if np.any(known) else np.nan
+    columns = {
+        "learning_rate": best[0],
+        "num_steps": best[1],
+        "num_samples": samples,
+        "critical_learning_rate": best[2],
+    }
+    return xr.Dataset(
+        {name: ("batch_size", values) for name, values in columns.items()},
+        coords={"batch_size": sizes},
+        attrs=provenance(
+            problem=problem.name,
+            closure=closure,
+            target=goal,
+            knee=knee,
+            implicit_conditioning_ratio=implicit_conditioning_ratio(problem),
+        ),
+    )
+
+
+def batch_sizes_around(problem: Quadratic, batch_size: int) -> list[int]:
+    """Return a batch size and those with ratios of 4 around it: down by 16, and up to all the data.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> batch_sizes_around(Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one, num_samples=300), 32)
+    [2, 8, 32, 128, 300]
+    """
+    limit = problem.num_samples
+    sizes = [batch_size // RATIO**2, batch_size // RATIO, batch_size]
+    largest = batch_size * RATIO**3 if limit is None else limit
+    while sizes[-1] * RATIO < largest:
+        sizes.append(sizes[-1] * RATIO)
+    return [size for size in dict.fromkeys([*sizes, largest]) if size >= 1]
 
 
 def implicit_conditioning_ratio(problem: Quadratic) -> float:
@@ -126,26 +179,30 @@ def implicit_conditioning_ratio(problem: Quadratic) -> float:
     return problem.trace / float(np.sqrt(counted.min() * counted.max()))
 
 
-def _table(problem: Quadratic, sizes: np.ndarray, best: np.ndarray, goal: float) -> "xr.Dataset":
-    import xarray as xr
-
-    rates, steps, samples, critical = best
-    known = np.isfinite(samples)
-    knee = float("nan")
-    if np.any(known):
-        knee = int(np.max(sizes[known & (samples <= KNEE * np.nanmin(samples))]))
-    return xr.Dataset(
-        {
-            "learning_rate": ("batch_size", rates),
-            "num_steps": ("batch_size", steps),
-            "num_samples": ("batch_size", samples),
-            "critical_learning_rate": ("batch_size", critical),
-        },
-        coords={"batch_size": sizes},
-        attrs=provenance(
-            problem=problem.name,
-            target=goal,
-            knee=knee,
-            implicit_conditioning_ratio=implicit_conditioning_ratio(problem),
-        ),
-    )
+def _fastest(
+    problem: Quadratic, target: float, cap: float, begin: int, longest: int, settings: dict[str, Any]
+) -> tuple[float, float]:
+    """Return the learning rate that reaches a target first, and stays below it, and its steps; NaN if none does."""
+    rates = [float(rate) for rate in cap * np.geomspace(1.0, LOWEST, NUM_RATES)]
+    rates = [rate for rate in rates if floor(problem, learning_rate=rate, **settings) < target]
+    length, best = begin, (np.nan, np.nan)
+    while rates:
+        for rate in rates:
+            most = length if np.isnan(best[1]) else int(best[1])
+            curve = sgd_curve(
+                problem,
+                learning_rate=rate,
+                num_steps=most,
+                record=np.arange(most + 1),
+                solver="recursion",
+                **settings,
+            )
+            below = np.flatnonzero(curve["loss"].values <= target)
+            if below.size and not below[0] >= best[1]:
+                best = (rate, float(below[0]))
+                if below[0] == 0:
+                    return best
+        if np.isfinite(best[1]) or length >= longest:
+            break
+        length = min(2 * length, longest)
+    return best

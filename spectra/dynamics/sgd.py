@@ -11,7 +11,7 @@ from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, 
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.population import Population
 from spectra.dynamics.quadratic import Quadratic, Vector
-from spectra.dynamics.recursion import Curve, sgd_recursion
+from spectra.dynamics.recursion import LARGEST, Curve, sgd_recursion
 from spectra.dynamics.row_moments import exact_recursion, row_resolved_recursion
 from spectra.dynamics.stability import NEAR_CRITICAL, critical_learning_rate, kernel_norm
 from spectra.dynamics.steps import per_step, recorded_steps
@@ -136,6 +136,8 @@ def sgd_curve(
     size = per_step(batch_size, name="batch_size", num_steps=total, least=1, whole=True)
     noise = noise_factor(size, num_samples=problem.num_samples, sampling=sampling) / problem.rows_per_sample
     decay = float(per_step(weight_decay, name="weight_decay", num_steps=total).reshape(()))
+    if float(np.max(gamma, initial=0.0)) * problem.largest > LARGEST:
+        raise ArgumentError(f"a learning rate of {np.max(gamma):g} overflows; name one near the critical")
     if solver not in ("auto", "recursion", "closed_form"):
         raise ArgumentError(f"solver must be 'auto', 'recursion' or 'closed_form'; got {solver!r}")
     constant = gamma.ndim == size.ndim == beta.ndim == 0

@@ -189,7 +189,7 @@ def test_problems_of_other_states_are_refused():
         {"record": []},
         {"momentum": 1.0},
         {"nesterov": True},
-        {"closure": "kurtosis"},
+        {"closure": "row_resolved"},
         {"closure": "no"},
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from probes import GaussNewtonOperator
-from probes.sample_rows import sample_rows
+from probes.sample_rows import sample_rows, sample_squares
 from tests.probes.small_tasks import classifier, data, network
 
 
@@ -99,3 +99,21 @@ def test_progress_counts_samples():
     sample_rows(operator, progress=lambda done, total: seen.append((done, total)))
     assert seen[0] == (1, 256)
     assert seen[-1] == (256, 256)
+
+
+@pytest.mark.parametrize("kind", ["squared", "cross_entropy"])
+def test_squares_along_vectors_are_those_of_the_samples_alone(kind):
+    """One operator for every sample is the oracle; batches of unequal size."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3)).double()
+    x = torch.randn(7, 3, dtype=torch.float64)
+    target = torch.randn(7, 3, dtype=torch.float64) if kind == "squared" else torch.arange(7) % 3
+    loss = torch.nn.MSELoss() if kind == "squared" else torch.nn.CrossEntropyLoss()
+    batches = [(x[:3], target[:3]), (x[3:], target[3:])]
+    operator = GaussNewtonOperator(model, loss, batches)
+    vectors = torch.randn(operator.shape[0], 5, dtype=torch.float64)
+    found = sample_squares(operator, vectors)
+    for i in range(7):
+        alone = GaussNewtonOperator(model, loss, [(x[i : i + 1], target[i : i + 1])], check=False)
+        torch.testing.assert_close(found[i], torch.sum(vectors * (alone @ vectors), dim=0))
+    torch.testing.assert_close(found.mean(dim=0), torch.sum(vectors * (operator @ vectors), dim=0))

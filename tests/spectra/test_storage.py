@@ -12,6 +12,7 @@ import xarray as xr
 
 import spectra
 from spectra import atomic_write, storage
+from spectra.dynamics import from_data, sgd_curve
 from spectra.errors import ArgumentError, SchemaError, SpectraError
 from spectra.storage import check_writable, load, save
 
@@ -81,6 +82,32 @@ def test_results_of_this_library_round_trip(path) -> None:
         spectra.eigenpairs(operator, num=2, which="both"),
     ):
         xr.testing.assert_identical(load(save(result, path)), result)
+
+
+def test_results_of_dynamics_round_trip(path) -> None:
+    problem = from_data(np.diag([1.0, 2.0, 3.0]), np.ones(3))
+    curve = sgd_curve(problem, closure="limit", learning_rate=0.1, num_steps=5)
+    xr.testing.assert_equal(load(save(curve, path)), curve)
+    assert load(save(problem.to_dataset(), path)).attrs["floor"] == problem.floor
+    tree = xr.DataTree.from_dict(
+        {"/": xr.Dataset(attrs={"schema": "spectra/dynamics", "schema_version": 1}), "/problem": problem.to_dataset()}
+    )
+    xr.testing.assert_identical(load(save(tree, path)), tree)
+
+
+@pytest.mark.parametrize(
+    ("schema", "missing"),
+    [
+        ("spectra/curve", "loss"),
+        ("spectra/quadratic", "multiplicity, initial_loss"),
+        ("spectra/simulation", "loss, stderr"),
+        ("spectra/linearization", "loss, predicted_loss"),
+    ],
+)
+def test_incomplete_results_of_dynamics_are_refused(path, schema, missing) -> None:
+    data = dataset()[["eigenvalue"]].assign_attrs(schema=schema, schema_version=1)
+    with pytest.raises(SchemaError, match=f"asks for {missing}"):
+        save(data, path)
 
 
 def test_damaged_measure_is_refused(path) -> None:

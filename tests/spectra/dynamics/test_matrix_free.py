@@ -117,3 +117,64 @@ def test_torch_tensors_in_float32():
         sgd_curve(p, closure="limit", learning_rate=0.05 / double.trace, num_steps=300) for p in (single, double)
     )
     np.testing.assert_allclose(first.loss, second.loss, rtol=1e-3)
+
+
+def uncentered_data(n=300, d=60):
+    """A mean that is much larger than the spread, as of images: its mode is the same in every sample."""
+    rng = np.random.default_rng(5)
+    A = 1.0 + 0.3 * rng.standard_normal((n, d))
+    return A, A @ rng.standard_normal(d) / 8 + 0.3 * rng.standard_normal(n)
+
+
+def test_fourth_moments_of_the_largest_modes():
+    A, b = uncentered_data()
+    ours = by_products(A, b, sample_squares=lambda V: (A @ V) ** 2)
+    exact = from_data(A, b)
+    # eigenvectors of the bulk are known to 1e-4 of the norm only, neighbors mix
+    np.testing.assert_allclose(ours.kurtosis[:8], exact.kurtosis[:8], rtol=0.1)
+    np.testing.assert_allclose(ours.kurtosis[:4], exact.kurtosis[:4], rtol=1e-3)
+    assert ours.kurtosis[0] < 1.1
+    settings = {"batch_size": 4}
+    rates = {
+        closure: stability(exact, closure=closure, **settings).closure_learning_rate for closure in ("limit", "exact")
+    }
+    found = stability(ours, closure="kurtosis", **settings).closure_learning_rate
+    assert abs(found / rates["exact"] - 1) < 0.25 * abs(rates["limit"] / rates["exact"] - 1)
+    curves = [
+        sgd_curve(p, closure="kurtosis", learning_rate=0.3 * found, num_steps=300, **settings).loss
+        for p in (ours, exact)
+    ]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=0.02)
+
+
+def test_samples_with_several_rows():
+    """Features of their own for each output: the first step by enumeration, from a start in the top mode."""
+    rng = np.random.default_rng(6)
+    n, C, d = 40, 3, 5
+    A = 1.0 + 0.2 * rng.standard_normal((n, C, d))
+    H = np.einsum("ncd,nce->de", A, A) / n
+    lam, V = np.linalg.eigh(H)
+    top = V[:, -1]
+    target = np.zeros((n, C))
+    x0 = top
+    residual = A @ x0 - target
+    gradient = np.einsum("ncd,nc->d", A, residual) / n
+    problem = from_operator(
+        H,
+        gradient,
+        loss=0.5 * np.sum(residual**2) / n,
+        trace=float(np.trace(H)),
+        num_samples=n,
+        rows_per_sample=C,
+        num_deflated=4,
+        num_gradient_steps=5,
+        sample_squares=lambda W: np.sum((A @ W) ** 2, axis=1),
+    )
+    rate = 0.5 / lam[-1]
+    gradients = np.einsum("ncd,nc->nd", A, residual)
+    after = x0 - rate * gradients
+    own = np.mean([0.5 * lam[-1] * (top @ x) ** 2 for x in after])  # loss in the top mode after one sample
+    curve = sgd_curve(problem, closure="kurtosis", learning_rate=rate, num_steps=1)
+    others = np.sum(problem.multiplicity * problem.eigenvalue**2) - lam[-1] ** 2
+    expected = own + rate**2 / C * others * problem.loss
+    assert float(curve.loss[1]) == pytest.approx(expected, rel=1e-4)

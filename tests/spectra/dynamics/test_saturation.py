@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics import Quadratic, batch_saturation, implicit_conditioning_ratio, kernel_norm
+from spectra.dynamics import (
+    Quadratic,
+    batch_saturation,
+    implicit_conditioning_ratio,
+    kernel_norm,
+    stability,
+    steps_to_target,
+)
+from spectra.dynamics.saturation import LOWEST, NUM_RATES, batch_sizes_around
 from spectra.errors import ArgumentError
-from tests.spectra.dynamics.least_squares import gaussian_problem
+from tests.spectra.dynamics.least_squares import gaussian_problem, one_mode
 
 
 def ladder(condition=100.0, count=60):
@@ -67,3 +75,62 @@ def test_sizes_that_cannot_be():
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[])
     with pytest.raises(ArgumentError, match="does not fit"):
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[61])
+
+
+@pytest.mark.parametrize("closure", ["limit", "kurtosis"])
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_fewest_steps_are_those_of_steps_to_target(closure, momentum):
+    """Independent: first passages by the closed form (with momentum by a recursion), over all rates tried."""
+    problem = gaussian_problem(200, 20)
+    target = problem.floor + 0.2 * (problem.loss - problem.floor)
+    settings = {"closure": closure, "momentum": momentum}
+    found = batch_saturation(problem, batch_sizes=[4, 64, 200], target=target, max_steps=960, **settings)
+    for i, size in enumerate(found["batch_size"].values.tolist()):
+        limits = stability(problem, batch_size=size, **settings)
+        cap = 0.8 * min(limits.usable, limits.noise_free_learning_rate)
+        passages = [
+            steps_to_target(problem, target, learning_rate=rate, batch_size=size, max_steps=960, **settings)
+            for rate in cap * np.geomspace(1, LOWEST, NUM_RATES)
+        ]
+        fewest = min(passage.num_steps for passage in passages if passage.status == "reached")
+        assert found["num_steps"].values[i] == fewest
+        assert found["num_samples"].values[i] == fewest * size
+
+
+def test_one_mode_without_noise():
+    """Closed form: (1 - rate x eigenvalue)^2 of the loss is left by a step, least at 0.588, the second rate tried."""
+    found = batch_saturation(
+        one_mode(eigenvalue=2.0, num_samples=8), closure="limit", batch_sizes=[8], target=1e-6, max_steps=100
+    )
+    rate = found["learning_rate"].values[0]
+    assert rate == pytest.approx(0.8 * LOWEST ** (1 / (NUM_RATES - 1)))
+    assert found["num_steps"].values[0] == np.ceil(np.log(1e-6) / np.log((1 - 2 * rate) ** 2)) == 4
+
+
+def test_a_target_that_takes_too_long_is_missing():
+    problem = gaussian_problem()
+    target = problem.floor + 0.01 * (problem.loss - problem.floor)
+    short, long = (
+        batch_saturation(problem, closure="limit", batch_sizes=[60], target=target, max_steps=steps)["num_steps"].values
+        for steps in (5, 5000)
+    )
+    assert np.isnan(short[0])
+    assert long[0] > 5
+
+
+def test_a_target_that_is_met_at_the_start_takes_no_step():
+    problem = gaussian_problem()
+    found = batch_saturation(problem, closure="limit", batch_sizes=[4], target=problem.loss)
+    assert found["num_steps"].values.tolist() == [0.0]
+
+
+def test_batch_sizes_fit_the_data():
+    assert batch_sizes_around(one_mode(), 1) == [1, 4, 16, 64]
+    assert batch_sizes_around(gaussian_problem(200, 5), 200) == [12, 50, 200]
+    assert batch_sizes_around(gaussian_problem(200, 5), 1) == [1, 4, 16, 64, 200]
+
+
+@pytest.mark.parametrize("closure", ["row_resolved", "exact", "continuous"])
+def test_closures_without_modes_are_refused(closure):
+    with pytest.raises(ArgumentError, match="times are found for"):
+        batch_saturation(gaussian_problem(), closure=closure, batch_sizes=[1])

@@ -17,6 +17,7 @@ def predict(problem=None, **changes):
         ({"learning_rate": -0.1}, ArgumentError, "learning_rate"),
         ({"learning_rate": np.nan}, NonFiniteError, "learning_rate"),
         ({"learning_rate": [0.1, 0.2]}, ShapeError, "one for each of 10"),
+        ({"learning_rate": 1e300}, ArgumentError, "overflows"),
         ({"num_steps": -1}, ArgumentError, "num_steps"),
         ({"num_steps": 2.5}, ArgumentError, "num_steps"),
         ({"batch_size": 0}, ArgumentError, "batch_size"),

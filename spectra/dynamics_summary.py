@@ -26,6 +26,7 @@ SAME = 0.01
 ALLOWED, RESOLVED = 0.1, 2.0
 
 _BULKY = ("software", "schema", "schema_version")
+_ORIGIN = ("created", "platform", "problem", "closure")
 
 
 def summarize_dynamics(tree: "xr.DataTree") -> dict[str, Any]:
@@ -62,7 +63,7 @@ def summarize_dynamics(tree: "xr.DataTree") -> dict[str, Any]:
     if "saturation" in tree.children:
         found = tree["saturation"].to_dataset()
         summary["saturation"] = {
-            **{str(key): _plain(value) for key, value in found.attrs.items()},
+            **{str(key): _plain(value) for key, value in found.attrs.items() if key not in (*_BULKY, *_ORIGIN)},
             "rows": _rows(tree, "saturation", "batch_size"),
         }
     if summary["best"]:

@@ -11,11 +11,14 @@ from spectra.dynamics.best_rate import BestLearningRate, best_learning_rate
 from spectra.dynamics.closures import CLOSURES, Closure, Sampling, noise_factor
 from spectra.dynamics.compression import compress
 from spectra.dynamics.continuous import volterra_exponential
+from spectra.dynamics.critical import kernel_norm
 from spectra.dynamics.cyclical import CyclicalHeavyBall, cyclical_heavy_ball
 from spectra.dynamics.disk_fit import DiskFit, fit_disk
 from spectra.dynamics.games import DiskMethod, GameRun, bilinear_game_method, disk_method
+from spectra.dynamics.grid import sgd_curves
 from spectra.dynamics.halting_time import gradient_norm_curve, halting_time
 from spectra.dynamics.heavy_ball import HeavyBall, optimal_heavy_ball
+from spectra.dynamics.linear_methods import linear_method_curve
 from spectra.dynamics.marchenko_pastur import MarchenkoPasturSGD
 from spectra.dynamics.matrix_free import from_operator
 from spectra.dynamics.outlook import StepsToTarget, floor, rate, steps_to_target
@@ -29,10 +32,10 @@ from spectra.dynamics.problems import from_data, from_eigenvalues, from_kernel, 
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.saturation import batch_saturation, implicit_conditioning_ratio
 from spectra.dynamics.scaling_rules import OptimizerSettings, ScaledSettings, scale_settings
-from spectra.dynamics.sgd import linear_method_curve, sgd_curve, sgd_curves
+from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.signsgd import signsgd_curve, signsgd_floor
 from spectra.dynamics.simulation import simulate_sgd
-from spectra.dynamics.stability import Stability, kernel_norm, stability
+from spectra.dynamics.stability import Stability, stability
 from spectra.dynamics.stationary import StationaryLoss, stationary_loss
 from spectra.dynamics.streaming_simulation import simulate_streaming
 from spectra.dynamics.two_state import LinearStep, heavy_ball_step, nesterov_step

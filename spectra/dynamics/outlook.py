@@ -8,10 +8,10 @@ from scipy.optimize import brentq
 
 from spectra.dynamics.closed_form import ClosedForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
+from spectra.dynamics.critical import kernel_norm
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.dynamics.sgd import sgd_curve
-from spectra.dynamics.stability import kernel_norm
 from spectra.dynamics.two_state import moment_matrix, response
 from spectra.errors import ArgumentError
 

@@ -1,6 +1,5 @@
 r"""Loss curves of SGD from the spectrum: the main function of :mod:`spectra.dynamics`."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -8,24 +7,23 @@ import numpy.typing as npt
 
 from spectra.dynamics.closed_form import ClosedForm, ContinuousForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
+from spectra.dynamics.critical import critical_learning_rate, kernel_norm
+from spectra.dynamics.curve_dataset import CURVE_SCHEMA, CURVE_SCHEMA_VERSION, curve_dataset
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.population import Population
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.dynamics.recursion import LARGEST, Curve, sgd_recursion
 from spectra.dynamics.row_moments import exact_recursion, row_resolved_recursion
-from spectra.dynamics.stability import NEAR_CRITICAL, critical_learning_rate, kernel_norm
+from spectra.dynamics.stability import NEAR_CRITICAL
 from spectra.dynamics.steps import per_step, recorded_steps
-from spectra.dynamics.two_state import Coefficients, two_state_recursion
+from spectra.dynamics.two_state import two_state_recursion
 from spectra.errors import ArgumentError
 from spectra.provenance import provenance
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CURVE_SCHEMA", "CURVE_SCHEMA_VERSION", "linear_method_curve", "sgd_curve", "sgd_curves"]
-
-CURVE_SCHEMA = "spectra/curve"
-CURVE_SCHEMA_VERSION = 1
+__all__ = ["sgd_curve"]
 
 Solver = Literal["auto", "recursion", "closed_form"]
 
@@ -177,124 +175,7 @@ def sgd_curve(
         attrs["momentum"] = float(beta)
     if constant and decay == 0:
         attrs |= _outlook(problem, closure, float(gamma), float(noise), float(beta), nesterov)
-    return _dataset(found, problem, steps, gamma=gamma, size=size, attrs=provenance(**attrs))
-
-
-def sgd_curves(
-    problem: Quadratic,
-    *,
-    closure: Closure,
-    learning_rates: Sequence[float],
-    batch_sizes: Sequence[int] = (1,),
-    num_steps: int,
-    record: npt.ArrayLike | None = None,
-    **settings: Any,
-) -> "xr.Dataset":
-    """Predict curves on a grid of learning rates and batch sizes.
-
-    Parameters
-    ----------
-    problem, closure, num_steps, record
-        As for :func:`sgd_curve`.
-    learning_rates, batch_sizes : sequence
-        Constant settings, all combinations.
-    **settings
-        Further constant settings of :func:`sgd_curve`.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimensions ``learning_rate``, ``batch_size`` and ``step``. Variables ``loss``, ``noise_free_loss``, ``epoch``
-        ``(batch_size, step)`` unless the data is a stream, and ``critical_learning_rate``, ``kernel_norm`` and
-        ``floor`` per setting (NaN where the closure has none).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one = np.ones(1)
-    >>> problem = Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one, num_samples=10)
-    >>> grid = sgd_curves(problem, closure="limit", learning_rates=[0.1, 0.2], batch_sizes=[1, 5], num_steps=50)
-    >>> dict(grid.sizes)
-    {'learning_rate': 2, 'batch_size': 2, 'step': 51}
-    """
-    import xarray as xr
-
-    if len(learning_rates) == 0 or len(batch_sizes) == 0:
-        raise ArgumentError("at least one learning rate and one batch size are needed")
-    rows = []
-    for rate in learning_rates:
-        row = []
-        for size in batch_sizes:
-            curve = sgd_curve(
-                problem,
-                closure=closure,
-                learning_rate=float(rate),
-                batch_size=int(size),
-                num_steps=num_steps,
-                record=record,
-                **settings,
-            )
-            for name in ("critical_learning_rate", "kernel_norm", "floor"):
-                curve[name] = curve.attrs.get(name, np.nan)
-            row.append(curve)
-        rows.append(
-            xr.concat(row, dim="batch_size", coords="different", compat="equals", combine_attrs="drop_conflicts")
-        )
-    return xr.concat(rows, dim="learning_rate", coords="different", compat="equals", combine_attrs="drop_conflicts")
-
-
-def linear_method_curve(
-    problem: Quadratic,
-    coefficients: Coefficients,
-    *,
-    closure: Closure,
-    num_steps: int,
-    batch_size: npt.ArrayLike = 1,
-    sampling: Sampling = "without_replacement",
-    record: npt.ArrayLike | None = None,
-) -> "xr.Dataset":
-    """Predict the expected loss of any method with one buffer whose step is linear in error, buffer and gradient.
-
-    Parameters
-    ----------
-    problem, closure, num_steps, batch_size, sampling, record
-        As for :func:`sgd_curve`; the closure is one over modes.
-    coefficients : callable
-        ``(step, curvature) -> LinearStep`` for curvatures of shape (m,), see :mod:`spectra.dynamics.two_state`. It may
-        depend on the step, as momentum that grows with it does.
-
-    Returns
-    -------
-    xarray.Dataset
-        As of :func:`sgd_curve`, without learning rate and stability.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from spectra.dynamics import heavy_ball_step
-    >>> one = np.ones(1)
-    >>> problem = Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one, num_samples=10)
-    >>> def growing(k, curvature):
-    ...     return heavy_ball_step(curvature, learning_rate=0.1, momentum=k / (k + 3))
-    >>> linear_method_curve(problem, growing, closure="limit", num_steps=5).sizes["step"]
-    6
-    """
-    require_closure(closure, problem)
-    if closure not in MODE_CLOSURES:
-        raise ArgumentError(f"closure must be one over modes, {', '.join(MODE_CLOSURES)}; got {closure!r}")
-    steps = recorded_steps(num_steps, record)
-    size = per_step(batch_size, name="batch_size", num_steps=int(num_steps), least=1, whole=True)
-    noise = noise_factor(size, num_samples=problem.num_samples, sampling=sampling) / problem.rows_per_sample
-    found = two_state_recursion(problem, coefficients, noise=noise, chi=chi_of(closure, problem), record=steps)
-    attrs = provenance(
-        schema=CURVE_SCHEMA,
-        schema_version=CURVE_SCHEMA_VERSION,
-        problem=problem.name,
-        closure=closure,
-        sampling=sampling,
-        solver="recursion",
-    )
-    return _dataset(found, problem, steps, gamma=None, size=size, attrs=attrs)
+    return curve_dataset(found, problem, steps, gamma=gamma, size=size, attrs=provenance(**attrs))
 
 
 def _solve(
@@ -360,37 +241,3 @@ def _outlook(
             f"{gamma / critical:.0%} of the critical learning rate: the mean is carried by rare runs, most lie below it"
         )
     return found
-
-
-def _dataset(
-    found: Curve,
-    problem: Quadratic,
-    steps: npt.NDArray[np.int64],
-    *,
-    gamma: Vector | None,
-    size: Vector,
-    attrs: dict[str, object],
-) -> "xr.Dataset":
-    import xarray as xr
-
-    last = int(steps[-1])
-    seen = steps * float(size) if size.ndim == 0 else np.concatenate([[0.0], np.cumsum(size)])[steps]
-    coords: dict[str, Any] = {"step": steps}
-    if problem.num_samples is None:
-        coords["samples"] = ("step", seen)
-    else:
-        coords["epoch"] = ("step", seen / problem.num_samples)
-
-    def along(value: Vector) -> Any:
-        return float(value) if value.ndim == 0 else ("step", value[np.minimum(steps, last - 1)])
-
-    if gamma is not None:
-        coords["learning_rate"] = along(gamma)
-    coords["batch_size"] = int(size) if size.ndim == 0 else ("step", size[np.minimum(steps, last - 1)].astype(np.int64))
-    variables: dict[str, Any] = {
-        "loss": ("step", problem.offset + found.loss, {"long_name": "expected loss"}),
-        "noise_free_loss": ("step", problem.offset + found.noise_free, {"long_name": "loss without gradient noise"}),
-    }
-    if found.risk is not None:
-        variables["risk"] = ("step", found.risk, {"long_name": "expected loss on the population"})
-    return xr.Dataset(variables, coords=coords, attrs=attrs)

@@ -40,7 +40,7 @@ class Case:
     data: str = "gaussian"
     share: float = 0.5
     epochs: float = 8
-    num_runs: int = 32
+    num_runs: int = 128
     closures: tuple[str, ...] = MODES
     settings: dict[str, Any] = field(default_factory=dict)
     schedule: str = "constant"
@@ -61,20 +61,20 @@ def cases() -> list[Case]:
         Case(name="heavy ball, batch 64", settings=batch(64) | {"momentum": 0.9}),
         Case(name="heavy ball, batch 256", settings=batch(256) | {"momentum": 0.8}, epochs=40),
         Case(name="Nesterov, batch 256", settings=batch(256) | {"momentum": 0.8, "nesterov": True}, epochs=40),
-        Case(name="cosine to 0, peak 0.9", data="gaussian 600 x 300", share=0.9, schedule="cosine", num_runs=64),
-        Case(name="batches 4, 16, 64", data="gaussian 600 x 300", schedule="batches", num_runs=64, epochs=12),
-        Case(name="momentum grows to 0.95", data="gaussian 600 x 300", schedule="momentum", num_runs=64),
+        Case(name="cosine to 0, peak 0.9", data="gaussian 600 x 300", share=0.9, schedule="cosine", num_runs=600),
+        Case(name="batches 4, 16, 64", data="gaussian 600 x 300", schedule="batches", num_runs=600, epochs=12),
+        Case(name="momentum grows to 0.95", data="gaussian 600 x 300", schedule="momentum", num_runs=600),
         Case(name="ridge 0.1, batch 1", settings={"weight_decay": 0.1}, risk=True),
         Case(name="ridge 0.5, batch 16", settings=batch(16) | {"weight_decay": 0.5}, risk=True, share=0.8),
-        Case(name="more parameters than samples", data="gaussian 300 x 600", num_runs=64),
+        Case(name="more parameters than samples", data="gaussian 300 x 600", num_runs=600),
     ]
-    for share, runs in ((0.2, 1000), (0.5, 64), (0.8, 64)):
+    for share, runs in ((0.2, 1000), (0.5, 1000), (0.8, 1000)):
         found.append(Case(name=f"digits, batch 1, {share}", data="digits", share=share, num_runs=runs, closures=ALL))
     found += [
-        Case(name="digits, batch 16", data="digits", settings=batch(16), num_runs=64, closures=ALL),
-        Case(name="diabetes, batch 1, 0.2", data="diabetes", share=0.2, num_runs=128, closures=ALL),
-        Case(name="ReLU features of digits, 0.2", data="relu features", share=0.2),
-        Case(name="ReLU features of digits, 0.5", data="relu features", share=0.5),
+        Case(name="digits, batch 16", data="digits", settings=batch(16), num_runs=600, closures=ALL),
+        Case(name="diabetes, batch 1, 0.2", data="diabetes", share=0.2, num_runs=600, closures=ALL),
+        Case(name="ReLU features of digits, 0.2", data="relu features", share=0.2, num_runs=600),
+        Case(name="ReLU features of digits, 0.5", data="relu features", share=0.5, num_runs=600),
         Case(name="ReLU features of digits, batch 64", data="relu features", settings=batch(64)),
     ]
     return found

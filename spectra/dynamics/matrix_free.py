@@ -5,9 +5,7 @@ quadrature moves it directly: with ten probes it was off by up to 24 %. Two thin
 summed instead of sampled, and the weights of the rest are scaled so that the whole has the exact trace, which costs no
 products for a sum of squares: :math:`\operatorname{tr} H = \tfrac1n \sum_i |a_i|^2`.
 
-The loss of the modes comes from a Lanczos run of its own that starts at the gradient g: nodes :math:`\theta_i` with
-weights :math:`\omega_i` carry the loss :math:`|g|^2 \omega_i / 2\theta_i`. After m steps the loss of the first 2m - 1
-steps of gradient descent is exact.
+The loss of the modes comes from a Lanczos run of its own, see :mod:`spectra.dynamics.loss_nodes`.
 """
 
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import numpy as np
 from array_api_compat import device
 
 from spectra.arrays import eps, namespace, to_host
+from spectra.dynamics.loss_nodes import loss_from_gradient, loss_from_residual
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.eigenpairs import eigenpairs
 from spectra.errors import ArgumentError
@@ -23,7 +22,7 @@ from spectra.lanczos import lanczos
 from spectra.operators import Operator, as_operator
 from spectra.protocols import Array, SupportsMatmul
 from spectra.start_vectors import as_count, as_seed, start_vectors
-from spectra.tridiagonal import Ritz, ritz
+from spectra.tridiagonal import Ritz
 
 __all__ = ["from_operator"]
 
@@ -39,7 +38,7 @@ SAME = 1e-2
 
 def from_operator(
     A: SupportsMatmul | Array,
-    gradient: Array,
+    gradient: Array | None = None,
     *,
     loss: float,
     trace: float,
@@ -51,6 +50,8 @@ def from_operator(
     num_probes: int = 8,
     num_steps: int = 30,
     num_gradient_steps: int = 60,
+    residual: Array | None = None,
+    sample_gram: SupportsMatmul | Array | None = None,
     sample_squares: Callable[[Array], Array] | None = None,
     rng: int | np.random.Generator = 0,
     name: str = "operator",
@@ -61,8 +62,12 @@ def from_operator(
     ----------
     A : Operator or anything `as_operator` accepts, shape (d, d)
         Hessian of a sum of squares: positive semidefinite. For a network its Gauss-Newton matrix.
-    gradient : array, shape (d,)
-        :math:`\nabla L(x_0)`, in the library and on the device of the operator.
+    gradient : array, shape (d,), optional
+        :math:`\nabla L(x_0)`, in the library and on the device of the operator. Or, in its place, the next two.
+    residual : array, shape (n,), optional
+        :math:`r = A x_0 - b`, of any scale.
+    sample_gram : Operator or anything `as_operator` accepts, shape (n, n), optional
+        :math:`A A^T / n`, which has the eigenvalues of the Hessian.
     loss : float
         :math:`L(x_0)` as a sum of squares, what makes noise. For the quadratic model of another loss it is the part
         that is a square, and ``reported_loss`` is the loss itself.
@@ -79,7 +84,7 @@ def from_operator(
     num_probes, num_steps : int
         Random vectors and Lanczos steps of the quadrature for the rest.
     num_gradient_steps : int
-        Lanczos steps from the gradient.
+        Lanczos steps from the gradient or residual.
     sample_squares : callable, optional
         From vectors (d, k) to :math:`|A_i v|^2` of every sample, (n, k). With it the largest modes have their fourth
         moments :math:`\kappa_j` and the closure ``kurtosis`` can be used; it is ``limit`` for all others, which it
@@ -124,22 +129,25 @@ def from_operator(
     True
     """
     operator = as_operator(A)
-    xp, seed = namespace(gradient), as_seed(rng)
+    seed = as_seed(rng)
     if not (0 < trace < np.inf and 0 < loss < np.inf):
         raise ArgumentError(f"trace and loss must be positive and finite; got {trace} and {loss}")
+    if (gradient is None) == (residual is None) or (residual is None) != (sample_gram is None):
+        raise ArgumentError("either gradient, or residual and sample_gram together, must say where the loss lies")
     deflate = min(as_count(num_deflated, name="num_deflated", least=0), operator.shape[0] - 1)
-    begin = operator.num_matvecs
+    begin, like = operator.num_matvecs, operator.like
+    threshold = NEGLIGIBLE * eps(like)
     values, kurtosis, unconverged = np.empty(0), np.empty(0), 0
     rest = operator
     if deflate:
         pairs = eigenpairs(operator, num=deflate, tolerance=DEFLATION_TOLERANCE, rng=seed)
         values = pairs["eigenvalue"].values
-        told = values > NEGLIGIBLE * eps(gradient) * np.max(values, initial=0.0)  # from zero, where the rank is low
+        told = values > threshold * np.max(values, initial=0.0)  # from zero, where the rank is low
         values, unconverged = values[told], int(np.sum(~pairs["converged"].values[told]))
         vectors = pairs["eigenvector"].values[told].T
     if values.size:
-        basis = xp.asarray(vectors, dtype=gradient.dtype, device=device(gradient))
-        rest = _projected(operator, basis, like=gradient)
+        basis = namespace(like).asarray(vectors, dtype=like.dtype, device=device(like))
+        rest = _projected(operator, basis, like=like)
         if sample_squares is not None:
             squares = to_host(sample_squares(basis))
             kurtosis = np.mean(squares**2, axis=0) / np.mean(squares, axis=0) ** 2
@@ -149,26 +157,23 @@ def from_operator(
             f"the {values.size} largest eigenvalues sum to {np.sum(values):.6g}, more than the trace {trace:.6g}: "
             "trace and operator are not of one matrix, or their units differ"
         )
-    probes = start_vectors(gradient, num=as_count(num_probes, name="num_probes"), rng=seed, distribution="rademacher")
+    probes = start_vectors(like, num=as_count(num_probes, name="num_probes"), rng=seed, distribution="rademacher")
     tridiagonal = lanczos(rest, probes, num_steps=num_steps)
-    threshold = NEGLIGIBLE * eps(gradient)
     kernel, weight = _quadrature([tridiagonal.ritz(i) for i in range(num_probes)], operator.shape[0], threshold)
     sampled = float(weight @ kernel)
     correction = max(remaining, 0.0) / sampled if sampled > 0 else 1.0
     kernel, weight = np.append(values, kernel), np.append(np.ones_like(values), weight * correction)
-    along = lanczos(operator, gradient, num_steps=num_gradient_steps)
-    squared = float(along.start_norm[0]) ** 2
-    nodes, losses = _forcing(along.ritz(0), squared, threshold)
-    half = along.off_diagonal.shape[1] // 2
-    fewer = ritz(along.diagonal[0], along.off_diagonal[0], min(max(half, 1), int(along.num_steps[0])))
-    change = _change(nodes, losses, *_forcing(fewer, squared, threshold), loss=loss)
-    held = float(np.sum(losses))
-    eigenvalue = np.append(kernel, nodes)
+    if gradient is not None:
+        found = loss_from_gradient(operator, gradient, loss=loss, num_steps=num_gradient_steps, threshold=threshold)
+    else:
+        found = loss_from_residual(sample_gram, residual, loss=loss, num_steps=num_gradient_steps, threshold=threshold)
+    held = float(np.sum(found.losses))
+    eigenvalue = np.append(kernel, found.nodes)
     return Quadratic(
         eigenvalue=eigenvalue,
         kurtosis=None if sample_squares is None else _kurtosis(eigenvalue, values, kurtosis, rows_per_sample),
-        multiplicity=np.append(weight, np.zeros_like(nodes)),
-        initial_loss=np.append(np.zeros_like(kernel), losses * min(1.0, loss / held if held > 0 else 1.0)),
+        multiplicity=np.append(weight, np.zeros_like(found.nodes)),
+        initial_loss=np.append(np.zeros_like(kernel), found.losses * min(1.0, loss / held if held > 0 else 1.0)),
         floor=max(loss - held, 0.0),
         offset=0.0 if reported_loss is None else reported_loss - loss,
         num_samples=num_samples,
@@ -176,10 +181,10 @@ def from_operator(
         largest_row=largest_row,
         name=name,
         evidence={
-            "num_matvecs": float(operator.num_matvecs - begin),
+            "num_matvecs": float(operator.num_matvecs - begin + (found.num_matvecs if gradient is None else 0)),
             "trace_correction": correction,
             "unconverged": float(unconverged),
-            "forcing_change": change,
+            "forcing_change": found.change,
             "forcing_excess": max(held / loss - 1, 0.0),
         },
     )
@@ -214,19 +219,3 @@ def _quadrature(probes: list[Ritz], dimension: int, threshold: float) -> tuple[V
     weights = np.concatenate([probe.weights for probe in probes]) * dimension / len(probes)
     kept = (values > threshold * np.max(values)) & (weights > 0)
     return values[kept], weights[kept]
-
-
-def _forcing(nodes: Ritz, squared: float, threshold: float) -> tuple[Vector, Vector]:
-    kept = nodes.values > threshold * np.max(nodes.values)
-    values = nodes.values[kept]
-    return values, squared * nodes.weights[kept] / (2 * values)
-
-
-def _change(nodes: Vector, losses: Vector, fewer: Vector, fewer_losses: Vector, *, loss: float) -> float:
-    """Return how far two forcings differ, over times up to the inverse of the smallest node of the better one."""
-    times = np.geomspace(0.01 / np.max(nodes), 1 / np.min(nodes), 200)[:, None]
-
-    def lost(at: Vector, held: Vector) -> Vector:
-        return -np.expm1(-2 * times * at) @ held
-
-    return float(np.max(np.abs(lost(nodes, losses) - lost(fewer, fewer_losses)))) / loss

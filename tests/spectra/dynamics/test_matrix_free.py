@@ -60,6 +60,38 @@ def test_the_loss_without_noise_is_exact_for_as_many_steps_of_gradient_descent()
     np.testing.assert_allclose(np.diff(first), np.diff(second), rtol=1e-9)
 
 
+def from_residual(A, b, **options):
+    n, d = A.shape
+    return from_operator(
+        A.T @ A / n,
+        residual=-b,
+        sample_gram=A @ A.T / n,
+        loss=loss_of(A, b, np.zeros(d)),
+        trace=float(np.sum(A**2) / n),
+        num_samples=n,
+        **options,
+    )
+
+
+def test_residual_and_gradient_tell_the_same_loss():
+    """Two Krylov spaces of one problem: exact with all steps, and with few as far as gradient descent goes."""
+    A, b = power_law_data()
+    exact = from_data(A, b)
+    for steps, count in ((8, 8), (120, 3000)):
+        settings = {"closure": "limit", "learning_rate": 1 / exact.largest, "num_steps": count, "batch_size": 300}
+        expected = sgd_curve(exact, **settings).noise_free_loss.values
+        for problem in (from_residual(A, b, num_gradient_steps=steps), by_products(A, b, num_gradient_steps=steps)):
+            found = sgd_curve(problem, **settings).noise_free_loss.values
+            np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-6, atol=1e-9)
+    assert from_residual(A, b, num_gradient_steps=121).floor == pytest.approx(exact.floor, rel=1e-6)
+
+
+@pytest.mark.parametrize("given", [{}, {"residual": np.ones(40)}, {"sample_gram": np.eye(40)}])
+def test_gradient_or_residual_is_needed(given):
+    with pytest.raises(ArgumentError, match="either gradient"):
+        from_operator(np.eye(3), loss=1.0, trace=3.0, num_samples=40, **given)
+
+
 def test_evidence_says_how_well_it_is_known():
     A, b = power_law_data()
     few = by_products(A, b, num_gradient_steps=4)

@@ -1,7 +1,8 @@
 # Everything runs in .venv, which is made on first use and renewed when pyproject.toml or constraints.txt change.
-# PIP_FLAGS is handed to pip, for instance to choose where torch comes from.
+# PIP_FLAGS is handed to pip, for instance to choose where torch comes from; WORKERS is the number of test processes.
 PYTHON ?= python3
 PIP_FLAGS ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-dev
@@ -32,11 +33,11 @@ $(DOCS): $(DEV)
 demo: $(DEV)  ## recommend a learning rate for a small real network; writes demo-output/
 	$(BIN)/spectra recommend probes.examples:digits_mlp --optimizer adamw --batch-size 64 --output demo-output
 
-test: $(DEV)  ## run all tests and the examples in the docstrings
-	$(BIN)/python -m pytest
+test: $(DEV)  ## run all tests and the examples in the docstrings, on WORKERS processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-quick: $(DEV)  ## the same without the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(DEV)  ## check formatting, style, the direction of imports, and types
 	$(BIN)/ruff format --check .
@@ -51,8 +52,9 @@ format: $(DEV)  ## rewrite the files the way lint wants them
 docs: $(DOCS)  ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-validate: $(DEV)  ## train at the recommended rates and compare with a sweep (some minutes)
+validate: $(DEV)  ## train at the recommended rates, simulate predicted curves, and compare (some minutes)
 	$(BIN)/python scripts/validate_recommendations.py --quick
+	$(BIN)/python scripts/validate_dynamics.py --quick
 
 bench: $(DEV)  ## run every benchmark of scripts/benchmarks
 	@set -e; for script in $(sort $(wildcard scripts/benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script"; done

@@ -28,13 +28,13 @@ from probes.losses.cross_entropy import CrossEntropy
 from probes.losses.squared import MeanSquaredError
 from probes.model_loss import read_any_loss
 from probes.operators import GaussNewtonOperator
-from probes.operators.causes import uses_batch_statistics
+from probes.operators.causes import refuse_unsuitable, uses_batch_statistics
 from probes.output_squares import output_squares
 from probes.sample_rows import sample_rows, sample_squares
 from probes.task import Task
-from spectra import as_operator, trace
+from spectra import Operator, trace
 from spectra.dynamics import Quadratic, from_operator
-from spectra.errors import TaskError
+from spectra.errors import ArgumentError, NonDeterministicError, TaskError
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["MAX_TRACE_PRODUCTS", "Progress", "linearize", "require_linearizable"]
@@ -43,6 +43,8 @@ Progress = Callable[[str, int, int], None]
 
 #: As many as the quadrature takes at its defaults, 8 vectors of 30 steps: the trace costs no more than the rest.
 MAX_TRACE_PRODUCTS = 240
+#: Products of the trace that are formed at once and then reported.
+BLOCK = 30
 
 
 def linearize(
@@ -135,8 +137,8 @@ def linearize(
         rows = sample_rows(operator, progress=lambda done, total: report("rows of the samples", done, total))
         size, stderr, num_rows, largest, is_bound = rows.trace, 0.0, rows.num_rows, rows.largest, rows.is_bound
     else:
-        report("trace", 0, 1)
-        estimate = trace(as_operator(operator), num_matvecs=budget, positive_semidefinite=True, rng=seed)
+        counted = _reporting(operator, lambda done: report("trace", done, min(budget, operator.shape[0])))
+        estimate = trace(counted, num_matvecs=budget, positive_semidefinite=True, rng=seed)
         size, num_rows, largest, is_bound = float(estimate.value), 0, None, False
         stderr = float("inf") if estimate.stderr is None else float(estimate.stderr)
     if not size > 0:
@@ -145,28 +147,53 @@ def linearize(
             "reached with certainty. There is nothing to predict."
         )
     report("spectrum", 0, 1)
-    problem = from_operator(
-        operator,
-        operator.gradient(),
-        loss=measured.energy,
-        trace=size,
-        num_samples=operator.num_samples,
-        reported_loss=None if isinstance(operator.objective.loss, MeanSquaredError) else measured.loss,
-        rows_per_sample=max(measured.num_squares / operator.num_samples, 1.0),
-        largest_row=largest,
-        # of a matrix of lower rank the last of them would be rounding
-        num_deflated=min(as_count(num_deflated, name="num_deflated", least=0), max(measured.num_squares - 1, 0)),
-        num_probes=num_probes,
-        num_steps=num_steps,
-        num_gradient_steps=num_gradient_steps,
-        sample_squares=lambda vectors: sample_squares(operator, vectors),
-        rng=seed,
-        name=f"{task.name}, linearized",
-    )
+    try:
+        problem = from_operator(
+            operator,
+            operator.gradient(),
+            loss=measured.energy,
+            trace=size,
+            num_samples=operator.num_samples,
+            reported_loss=None if isinstance(operator.objective.loss, MeanSquaredError) else measured.loss,
+            rows_per_sample=max(measured.num_squares / operator.num_samples, 1.0),
+            largest_row=largest,
+            # of a matrix of lower rank the last of them would be rounding
+            num_deflated=min(as_count(num_deflated, name="num_deflated", least=0), max(measured.num_squares - 1, 0)),
+            num_probes=num_probes,
+            num_steps=num_steps,
+            num_gradient_steps=num_gradient_steps,
+            sample_squares=lambda vectors: sample_squares(operator, vectors),
+            rng=seed,
+            name=f"{task.name}, linearized",
+        )
+    except ArgumentError as error:
+        if stderr == 0 or "the trace" not in str(error):
+            raise
+        raise ArgumentError(
+            f"the trace was estimated as {size:.6g} +- {stderr:.2g} from {budget} products, too coarsely: {error}. "
+            f"Raise max_trace_products (--max-trace-products) above {budget}"
+        ) from error
     operator.release()
     report("spectrum", 1, 1)
     added = {"trace_stderr": stderr, "num_rows": float(num_rows), "largest_row_is_bound": float(is_bound)}
     return replace(problem, evidence={**problem.evidence, **added})
+
+
+def _reporting(operator: GaussNewtonOperator, report: Callable[[int], None]) -> Operator:
+    """Return the operator with its products in blocks, after each of which their number is reported."""
+    done = 0
+
+    def product(vectors: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        parts = []
+        for block in vectors.split(BLOCK, dim=1):
+            parts.append(operator @ block)
+            done += block.shape[1]
+            report(done)
+        return torch.cat(parts, dim=1)
+
+    report(0)
+    return Operator(product, like=operator.like, name=operator.name)
 
 
 def require_linearizable(task: Task) -> None:
@@ -176,7 +203,14 @@ def require_linearizable(task: Task) -> None:
     ------
     TaskError
         The message says what stands against it and what to do.
+    NonDeterministicError
+        Dropout is active.
     """
+    try:
+        refuse_unsuitable(task.model, num_batches=1)
+    except NonDeterministicError as error:
+        # What operators offer besides, a seed of the dropout, real training does not have.
+        raise NonDeterministicError(f"{str(error).partition(', or fix what')[0]}.") from error
     loss = read_any_loss(task.loss)
     if loss.reduction == "sum" or getattr(loss.function, "reduction", "mean") == "batchmean":
         raise TaskError(

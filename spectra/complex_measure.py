@@ -8,7 +8,13 @@ import numpy as np
 
 from spectra.arnoldi import Hessenberg, arnoldi, normality_defect, ritz_points
 from spectra.arrays import dtype_name
-from spectra.errors import ArgumentError, NonFiniteError, SchemaError
+from spectra.complex_measure_schema import (
+    COMPLEX_MEASURE_SCHEMA,
+    COMPLEX_MEASURE_SCHEMA_VERSION,
+    hessenberg_matrices,
+    validate_complex_measure,
+)
+from spectra.errors import ArgumentError, NonFiniteError
 from spectra.estimates import Estimate
 from spectra.operators import as_operator
 from spectra.protocols import Array, SupportsMatmul
@@ -26,16 +32,6 @@ __all__ = [
     "validate_complex_measure",
 ]
 
-COMPLEX_MEASURE_SCHEMA = "spectra/complex_measure"
-COMPLEX_MEASURE_SCHEMA_VERSION = 1
-
-_VARIABLES = {
-    "ritz_value": ("probe", "node"),
-    "weight": ("probe", "node"),
-    "residual": ("probe", "node"),
-    "num_nodes": ("probe",),
-    "hessenberg": ("probe", "row", "step"),
-}
 _LARGEST_GAP = 0.05
 """Share of the mean of abs(f) that the quadrature may miss, as for `spectra.expectation`."""
 
@@ -158,46 +154,6 @@ def normal_spectrum(
             is_normal=is_normal,
         ),
     )
-
-
-def validate_complex_measure(measure: Any) -> None:
-    """Raise SchemaError unless ``measure`` is a measure as `normal_spectrum` returns it.
-
-    Examples
-    --------
-    >>> validate_complex_measure(normal_spectrum(np.eye(3), num_probes=2))
-    """
-    attrs = getattr(measure, "attrs", None)
-    if attrs is None or not hasattr(measure, "data_vars"):
-        raise SchemaError(
-            f"a complex measure (the Dataset of normal_spectrum) is required, got {type(measure).__name__}"
-        )
-    if attrs.get("schema") != COMPLEX_MEASURE_SCHEMA:
-        raise SchemaError(
-            f"a dataset with schema {COMPLEX_MEASURE_SCHEMA!r} is required, got schema {attrs.get('schema')!r}"
-        )
-    version = attrs.get("schema_version")
-    if version != COMPLEX_MEASURE_SCHEMA_VERSION:
-        raise SchemaError(f"schema version {COMPLEX_MEASURE_SCHEMA_VERSION} can be read, got {version!r}")
-    for name, dims in _VARIABLES.items():
-        came = measure[name].dims if name in measure else None
-        if came != dims:
-            raise SchemaError(f"variable {name!r} with dimensions {dims} is required, got {came}; select with a list")
-    missing = [name for name in ("dimension", "num_matvecs", "is_normal", "normality_defect") if name not in attrs]
-    if missing:
-        raise SchemaError(f"attributes are missing: {', '.join(missing)}")
-    count = measure["num_nodes"].values
-    if count.size == 0 or np.any(count < 1) or np.any(count > measure.sizes["step"]):
-        raise SchemaError(f"every probe needs between 1 node and as many as there are steps, got {count.tolist()}")
-    if not np.all(np.isfinite(measure["hessenberg"].values)):
-        raise SchemaError("the Hessenberg matrices contain NaN or infinity")
-
-
-def hessenberg_matrices(measure: "xr.Dataset") -> list[np.ndarray]:
-    """Return the Hessenberg matrix of each probe with its last row, shape (k + 1, k)."""
-    validate_complex_measure(measure)
-    matrices = measure["hessenberg"].values
-    return [matrices[i, : k + 1, :k] for i, k in enumerate(measure["num_nodes"].values.tolist())]
 
 
 def complex_expectation(measure: "xr.Dataset", f: Callable[[np.ndarray], Any], *, level: float = 0.95) -> Estimate:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectra.dynamics_summary import summarize_dynamics
 from spectra.dynamics_tree import DYNAMICS_SCHEMA
 from spectra.errors import ArgumentError
 from spectra.plot import figure
@@ -20,6 +21,11 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 TALLEST = 2.0
 #: Below this share of the highest loss the lowest one gets a logarithmic axis.
 DEEP = 0.1
+#: Axes over less than this ratio get labels at 2 and 5 too; and powers of ten that are labelled at most.
+FEW_DECADES, MOST_TICKS = 30.0, 8
+MEASURED, ABOVE = "measured, 2 standard errors", "measured, above the picture"
+#: Inches to each side of an Axes, so that labels keep away from the neighbor.
+GAP = 0.12
 #: Longer names of tasks lose their beginning.
 MAX_NAME = 60
 
@@ -35,7 +41,7 @@ def plot_dynamics(tree: "xr.DataTree") -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-        Two Axes, and a third one where batch sizes were compared.
+        Two Axes, and a third one where batch sizes were compared. The title ends with the verdict.
 
     Raises
     ------
@@ -58,12 +64,18 @@ def plot_dynamics(tree: "xr.DataTree") -> Any:
         )
     if "best" not in tree.children:
         raise ArgumentError("this result holds no prediction yet, so there is nothing to plot")
-    has_sizes = "saturation" in tree.children
+    summary = summarize_dynamics(tree)
+    has_sizes = summary["saturation"] is not None
     result, axes = figure(ncols=2 + has_sizes, width=5.4, height=5.2)
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     plot_curves(tree, ax=axes[0])
     plot_budget(tree, ax=axes[1])
     if has_sizes:
         plot_batch_sizes(tree, ax=axes[2])
+    engine = result.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(w_pad=GAP)
     name = str(tree.attrs.get("task", tree.attrs.get("problem", "")))
     short = name if len(name) <= MAX_NAME else f"...{name[3 - MAX_NAME :]}"
     label = f"closure {tree.attrs['closure']}"
@@ -71,15 +83,15 @@ def plot_dynamics(tree: "xr.DataTree") -> Any:
         kind = "Nesterov momentum" if tree.attrs["nesterov"] else "momentum"
         label += f", {kind} {tree.attrs['momentum']:g}"
     escaped = short.replace("$", r"\$")
-    result.suptitle(f"{escaped}: {label}")
+    result.suptitle(f"{escaped}: {label}. {summary['answer']['verdict'].capitalize()}.")
     return result
 
 
 def plot_curves(tree: "xr.DataTree", *, ax: Any) -> Any:
     """Draw the expected loss of each learning rate, without noise dashed, and what was measured as points.
 
-    One color a learning rate, at the first batch size. Points are means over the runs with two standard errors; a
-    cross at the upper edge is a run that diverged or a loss above the picture.
+    One color a learning rate, at the first batch size. Points are means over the runs with two standard errors; an
+    arrow at the upper edge is a loss above the picture, or not finite.
     """
     size = int(tree.attrs["batch_size"])
     curves = tree["curves"].to_dataset().sel(batch_size=size)
@@ -112,16 +124,18 @@ def plot_curves(tree: "xr.DataTree", *, ax: Any) -> Any:
     ax.plot([], [], color="0.4", label="expected")
     ax.plot([], [], color="0.4", linestyle="--", linewidth=1, label="without gradient noise")
     if measured:
-        ax.errorbar([], [], yerr=[], fmt="o", color="0.4", markersize=4, label="measured")
+        ax.errorbar([], [], yerr=[], fmt="o", color="0.4", markersize=4, label=MEASURED)
+        if _is_lost(check["loss"].values, top):  # type: ignore[index]
+            ax.plot([], [], "^", color="0.4", label=ABOVE)
     _legend(ax, title="learning rate")
     return ax
 
 
 def plot_budget(tree: "xr.DataTree", *, ax: Any) -> Any:
-    """Draw the expected loss at the budget against the learning rate: dots are the best, dotted lines the critical.
+    """Draw the expected loss at the budget against the learning rate, the best one, and the critical one.
 
-    Where the critical learning rate is refused, the dotted line is the row-safe one. Diamonds are measured, at the
-    first batch size.
+    Where the critical learning rate is refused, the row-safe one takes its place. Diamonds are measured, at the first
+    batch size; arrows at the upper edge are losses above the picture, or not finite.
     """
     landscape, best = tree["landscape"].to_dataset(), tree["best"].to_dataset()
     start = float(tree["curves"].to_dataset()["loss"].values[0, 0, 0])
@@ -137,16 +151,21 @@ def plot_budget(tree: "xr.DataTree", *, ax: Any) -> Any:
         shown.append(losses)
     check = _check_at(tree, int(tree.attrs["batch_size"]))
     if check is not None and int(check["step"].values[-1]) == int(tree.attrs["num_steps"]):
-        ends = check["loss"].values[:, -1]
+        rates, ends, errors = check["learning_rate"].values, check["loss"].values[:, -1], check["stderr"].values[:, -1]
         kept = np.isfinite(ends) & (ends <= top)
-        ax.plot(check["learning_rate"].values[kept], ends[kept], "D", color=COLORS[0], mfc="none", label="measured")
+        style = {"color": COLORS[0], "mfc": "none", "linewidth": 1}
+        ax.errorbar(rates[kept], ends[kept], yerr=2 * errors[kept], fmt="D", label=MEASURED, **style)
+        if not np.all(kept):
+            _arrows(rates[~kept], ax=ax, color=COLORS[0], label=ABOVE)
         shown.append(ends)
+    ax.plot([], [], "o", color="0.4", markersize=7, label="best")
+    ax.plot([], [], ":", color="0.4", linewidth=1, label="row-safe" if _is_refused(best) else "critical")
     values = np.concatenate(shown)
     _loss_axis(values[np.isfinite(values) & (values <= top)], ax=ax)
     ax.set_xscale("log")
-    _plain_ticks(ax.xaxis, subs=(1.0,))
+    _plain_ticks(ax.xaxis)
     ax.set(xlabel="learning rate", ylabel=f"loss after {tree.attrs['num_steps']} steps")
-    ax.set_title("dots: best; dotted: critical", fontsize="medium")
+    ax.set_title("what the budget reaches", fontsize="medium")
     _legend(ax)
     return ax
 
@@ -162,7 +181,7 @@ def plot_batch_sizes(tree: "xr.DataTree", *, ax: Any) -> Any:
         ideal = steps[first] * sizes[first] / sizes[known]
         ax.plot(sizes[known], ideal, color="0.5", linestyle="--", linewidth=1, label="same samples")
         ax.set(xscale="log", yscale="log", ylim=(0.7 * np.min(steps[known]), 1.4 * np.max(steps[known])))
-        _plain_ticks(ax.xaxis, subs=(1.0,))
+        _plain_ticks(ax.xaxis)
         _plain_ticks(ax.yaxis)
     knee = float(found.attrs["knee"])
     if np.isfinite(knee):
@@ -199,7 +218,29 @@ def _points(check: "xr.Dataset", top: float, *, ax: Any, color: str) -> None:
     ax.errorbar(steps[kept], losses[kept], yerr=2 * errors[kept], fmt="o", markersize=4, linewidth=1, color=color)
     lost = steps[~kept]
     if len(lost):
-        ax.plot(lost, np.ones(len(lost)), "x", color=color, transform=ax.get_xaxis_transform(), clip_on=False)
+        _arrows(lost, ax=ax, color=color)
+
+
+def _arrows(places: np.ndarray, *, ax: Any, **style: Any) -> None:
+    """Mark at the upper edge what lies above the picture."""
+    ax.plot(
+        places,
+        np.ones(len(places)),
+        marker="^",
+        linestyle="none",
+        transform=ax.get_xaxis_transform(),
+        clip_on=False,
+        **style,
+    )
+
+
+def _is_lost(losses: np.ndarray, top: float) -> bool:
+    return not np.all(np.isfinite(losses) & (losses <= top))
+
+
+def _is_refused(best: "xr.Dataset") -> bool:
+    """Whether every critical learning rate is refused, so that the row-safe ones are drawn."""
+    return bool(np.all(np.isnan(best["critical_learning_rate"].values)))
 
 
 def _loss_axis(values: np.ndarray, *, ax: Any) -> None:
@@ -217,12 +258,14 @@ def _loss_axis(values: np.ndarray, *, ax: Any) -> None:
     ax.grid(alpha=0.25)
 
 
-def _plain_ticks(axis: Any, *, subs: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
-    """Label decades, and 2 and 5 between them, with plain numbers; an axis through zero keeps its places."""
+def _plain_ticks(axis: Any) -> None:
+    """Label some places with plain numbers: at most 8 powers of ten, also 2 and 5 where there are few of them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(base=10, subs=subs))
+        low, high = axis.get_view_interval()
+        few = high / low < FEW_DECADES
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=MOST_TICKS))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

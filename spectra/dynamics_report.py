@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from spectra.dynamics.answer_verdict import NOTHING, described
 from spectra.dynamics_summary import summarize_dynamics
 from spectra.errors import ArgumentError
 from spectra.report import finite_or_null, number, table
@@ -22,10 +23,9 @@ __all__ = ["render_dynamics"]
 COLUMNS = 100
 #: Steps of a curve that the table shows, relative to the budget.
 SHOWN = (0.03, 0.1, 0.3, 1.0)
+HEADING = "HOW LONG REAL TRAINING FOLLOWS THE PREDICTION"
 #: Evidence worth a remark: change of the noise-free loss by half of the Lanczos steps; change of weights by the trace.
 COARSE_FORCING, COARSE_TRACE = 0.05, 0.2
-
-_INDEPENDENT = "Batches are drawn independently; reshuffled epochs, as of a DataLoader, differ by 20 to 30%."
 
 
 def render_dynamics(tree: "xr.DataTree", *, format: Literal["text", "json"] = "text") -> str:
@@ -84,7 +84,11 @@ def _answer(summary: dict[str, Any]) -> str:
     rate, low, high = (number(answer[name]) for name in ("predicted_learning_rate", "low", "high"))
     budget = f"for {_budget(answer)} at batch size {answer['batch_size']}"
     losses = f"from {number(answer['loss_at_start'])} to {number(answer['loss'])}"
-    flat = f"Flat region {low} to {high} (within 2% of the gain). Limited by {answer['limited_by']}."
+    cap = " at the cap" * answer["is_high_the_cap"]
+    flat = f"Flat region {low} to {high}{cap} (within 2% of the gain). Limited by {answer['limited_by']}."
+    if answer["verdict"] == "withheld" and answer["why"].startswith(NOTHING):
+        lines = [f"WITHHELD: no learning rate {budget}: {answer['why']}"]
+        return "\n".join([*lines, _wrap(f"The search ended at {rate}, with a predicted loss {losses}.")])
     if answer["verdict"] == "withheld":
         lines = [f"WITHHELD: no learning rate {budget}; the best predicted, {rate}, cannot be relied on"]
         lines.append(_wrap(f"{answer['why'][0].upper()}{answer['why'][1:]}."))
@@ -93,7 +97,8 @@ def _answer(summary: dict[str, Any]) -> str:
         lines = [f"LEARNING RATE {rate} {budget}: predicted loss {losses}"]
         lines.append(_wrap(flat))
         lines.append(_wrap(f"{answer['verdict'].upper()}: {answer['why']}."))
-    if answer["loss"] < 0:
+    lines.append(_wrap(f"{answer['batches'][0].upper()}{answer['batches'][1:]}."))
+    if answer["loss"] < 0 <= answer["loss_at_start"]:
         lines.append(_wrap("The prediction goes below zero: a quadratic model of this loss does not hold that far."))
     return "\n".join(lines)
 
@@ -105,6 +110,7 @@ def _budget(answer: dict[str, Any]) -> str:
 
 
 def _best(summary: dict[str, Any]) -> str:
+    start = summary["problem"]["loss"]
     header = ("batch size", "best rate", "flat region", "loss", "without noise", "floor", "critical", "row-safe", "")
     rows = [
         (
@@ -113,15 +119,21 @@ def _best(summary: dict[str, Any]) -> str:
             f"{number(row['low'])} - {number(row['high'])}",
             number(row["loss"]),
             number(row["noise_free_loss"]),
-            number(row["floor"]),
+            number(_attainable(row["floor"], start)),
             "refused" if np.isnan(row["critical_learning_rate"]) else number(row["critical_learning_rate"]),
             number(row["row_safe_learning_rate"]),
             "capped" if row["is_capped"] else "",
         )
         for row in summary["best"]
     ]
-    title = f"BEST LEARNING RATE FOR {summary['attributes']['num_steps']} STEPS, BY BATCH SIZE"
+    steps = summary["attributes"]["num_steps"]
+    title = f"BEST LEARNING RATE FOR {steps} STEP{'S' * (steps != 1)}, BY BATCH SIZE"
     return "\n".join([title, table(header, rows), _wrap(f"At {rows[0][0]}: {summary['best'][0]['reason']}.")])
+
+
+def _attainable(loss: float, start: float) -> float | None:
+    """Return a loss, but None for one below zero where none started there."""
+    return None if loss < 0 <= start else loss
 
 
 def _curves(summary: dict[str, Any]) -> str:
@@ -136,7 +148,7 @@ def _curves(summary: dict[str, Any]) -> str:
             number(curve["learning_rate"]),
             *(number(curve["loss"][i]) for i in wanted),
             number(curve["noise_free_loss"][-1]),
-            "UNSTABLE" if curve["learning_rate"] >= curve["critical_learning_rate"] else "",
+            "" if curve["is_stable"] else "UNSTABLE",
         )
         for curve in curves
     ]
@@ -145,7 +157,8 @@ def _curves(summary: dict[str, Any]) -> str:
     if settings["momentum"]:
         kind += f", {'Nesterov ' * bool(settings['nesterov'])}momentum {settings['momentum']:g}"
     title = f"PREDICTED LOSS AT BATCH SIZE {first} ({kind})"
-    return "\n".join([title, table(header, rows), _wrap(_INDEPENDENT)])
+    cautions = [f"At {number(curve['learning_rate'])}: {curve['caution']}." for curve in curves if curve["caution"]]
+    return "\n".join([title, table(header, rows), *map(_wrap, cautions)])
 
 
 def _saturation(saturation: dict[str, Any]) -> str:
@@ -173,11 +186,17 @@ def _trust(summary: dict[str, Any]) -> str:
     if check is None:
         if not (summary["problem"]["evidence"] or summary["attributes"].get("task")):
             return ""
-        return (
-            "HOW LONG THE LINEARIZATION CAN BE TRUSTED\n  Not compared with training (--check-runs 4 with a TASK does)."
-        )
-    header = ("learning rate", "trusted steps", "epochs", "measured at the end", "predicted", "without noise", "closer")
-    closer = {"predicted_loss": "with noise", "noise_free_loss": "without noise"}
+        return f"{HEADING}\n  Not compared with training (`spectra dynamics TASK` does)."
+    header = (
+        "learning rate",
+        "trusted steps",
+        "epochs",
+        "measured at the end",
+        "predicted",
+        "without noise",
+        "closer over the curve",
+    )
+    closer = {"predicted_loss": "with noise", "noise_free_loss": "without noise", "same": "both are the same"}
     rows = [
         (
             number(row["learning_rate"]),
@@ -192,10 +211,7 @@ def _trust(summary: dict[str, Any]) -> str:
         )
         for row in check["rows"]
     ]
-    title = (
-        f"HOW LONG THE LINEARIZATION CAN BE TRUSTED: {check['num_runs']} runs of SGD at each rate, batch size "
-        f"{check['batch_size']}"
-    )
+    title = f"{HEADING}: {check['num_runs']} runs of SGD at each rate, {described(check)}"
     return "\n".join([title, table(header, rows), *map(_wrap, _remarks(check))])
 
 
@@ -203,10 +219,14 @@ def _remarks(check: dict[str, Any]) -> list[str]:
     """Say what the runs support, and which learning rate served best in them."""
     rows = check["rows"]
     remarks = [
-        f"Trusted: within {check['tolerance']:.0%} of the measured loss, up to two standard errors. At other learning "
-        "rates, later in training and on other data it may be otherwise."
+        f"Trusted: within {check['tolerance']:.0%} of the measured loss, whose 95% interval is at most "
+        f"{2 * check['tolerance']:.0%} to each side; +- is one standard error. At other learning rates, later in "
+        "training and on other data it may be otherwise."
     ]
-    if not any(row["closer"] == "predicted_loss" for row in rows):
+    told = {row["closer"] for row in rows}
+    if told == {"same"}:
+        remarks.append("These batches have no gradient noise, so that the runs say nothing about the noise model.")
+    elif "predicted_loss" not in told:
         remarks.append(
             "Nowhere was the prediction closer than the one without gradient noise: the runs support the linearization "
             "at most, not the noise model."
@@ -231,6 +251,11 @@ def _problem(summary: dict[str, Any]) -> str:
         f"loss {number(problem['loss'], 4)}, lowest loss of the model {number(problem['lowest_loss'], 4)} (noise comes "
         f"from {number(problem['floor'], 3)} that stays)",
     ]
+    if problem["offset"]:
+        lines.append(
+            f"The loss is no square: its quadratic model has a constant {number(problem['offset'])}, which gives no "
+            f"noise, and squares that end at {number(problem['floor'])}. Below zero, it is past what it describes."
+        )
     cost = []
     if "num_matvecs" in evidence:
         cost.append(f"{evidence['num_matvecs']:.0f} products")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectra.dynamics.answer_verdict import NOTHING, answer_verdict
+from spectra.dynamics.checks import VERDICT
 from spectra.dynamics.stability import NEAR_CRITICAL
 from spectra.dynamics_tree import DYNAMICS_SCHEMA, problem_of
 from spectra.errors import ArgumentError
@@ -18,12 +20,13 @@ __all__ = ["DYNAMICS_REPORT_SCHEMA", "DYNAMICS_REPORT_SCHEMA_VERSION", "summariz
 DYNAMICS_REPORT_SCHEMA = "spectra/dynamics-report"
 DYNAMICS_REPORT_SCHEMA_VERSION = 1
 
-#: Learning rates this close are the same one, printed in three digits.
-SAME = 0.01
+#: The ends of the flat region are known to 2 %.
+AT_THE_CAP = 0.02
 
-#: By how much another learning rate must do better to refute the answer: beyond this share of its loss (the tolerance
-#: of a check), and this many standard errors.
-ALLOWED, RESOLVED = 0.1, 2.0
+RESHUFFLED = (
+    "batches are drawn independently; the noise of reshuffled epochs, as of a DataLoader, is smaller, and their losses "
+    "differ by 20 to 30%"
+)
 
 _BULKY = ("software", "schema", "schema_version")
 _ORIGIN = ("created", "platform", "problem", "closure")
@@ -32,11 +35,8 @@ _ORIGIN = ("created", "platform", "problem", "closure")
 def summarize_dynamics(tree: "xr.DataTree") -> dict[str, Any]:
     """Return the content of a tree of :func:`spectra.dynamics_tree.predict` as nested plain values.
 
-    The verdict is ``"confirmed"`` where real training, at the answer and at the smaller rates tried, stayed with its
-    prediction for the whole budget; ``"tentative"`` where it did so at the answer alone, or nothing was compared with
-    training; and ``"withheld"`` where training at the answer left its prediction or was clearly worse than at another
-    rate, or nothing finite is predicted. ``answer["learning_rate"]`` is None then, and
-    ``answer["predicted_learning_rate"]`` what was refuted.
+    ``answer["verdict"]`` is that of :func:`spectra.dynamics.answer_verdict.answer_verdict`. Where it is ``"withheld"``,
+    ``answer["learning_rate"]`` is None, and ``answer["predicted_learning_rate"]`` what was refuted.
 
     Raises
     ------
@@ -60,77 +60,47 @@ def summarize_dynamics(tree: "xr.DataTree") -> dict[str, Any]:
         "saturation": None,
         "check": _check(tree),
     }
-    if "saturation" in tree.children:
+    if summary["best"]:
+        summary["answer"] = _answer(summary)
+    if "saturation" in tree.children and _tells(tree["saturation"].attrs["target"], summary):
         found = tree["saturation"].to_dataset()
         summary["saturation"] = {
             **{str(key): _plain(value) for key, value in found.attrs.items() if key not in (*_BULKY, *_ORIGIN)},
             "rows": _rows(tree, "saturation", "batch_size"),
         }
-    if summary["best"]:
-        summary["answer"] = _answer(summary)
     return summary
 
 
+def _tells(target: float, summary: dict[str, Any]) -> bool:
+    """Whether a target says something: not below zero, where training cannot follow, nor the start itself."""
+    is_attainable = not target < 0 <= summary["problem"]["loss"]
+    return is_attainable and not summary["answer"]["why"].startswith(NOTHING)
+
+
 def _answer(summary: dict[str, Any]) -> dict[str, Any]:
-    best, problem, check = summary["best"][0], summary["problem"], summary["check"]
+    best, problem = summary["best"][0], summary["problem"]
     settings = summary["attributes"]
-    rate = best["learning_rate"]
-    verdict, why = "tentative", "not compared with real training"
-    if not math.isfinite(best["loss"]):
-        verdict, why = "withheld", "the predicted loss is not finite at any learning rate that was tried"
-    elif check is not None:
-        at = [row for row in check["rows"] if abs(row["learning_rate"] / rate - 1) < SAME]
-        same = check["batch_size"] == best["batch_size"] and check["num_steps"] >= settings["num_steps"]
-        if not at or not same:
-            verdict, why = _elsewhere(check, rate, settings["num_steps"])
-        else:
-            verdict, why = _at_the_answer(at[0], check["rows"], settings["num_steps"])
+    found = answer_verdict(best, summary["check"], settings=settings, start=problem["loss"])
     return {
-        "verdict": verdict,
-        "why": why,
-        "learning_rate": None if verdict == "withheld" else rate,
-        "predicted_learning_rate": rate,
+        "verdict": found.verdict,
+        "why": found.why,
+        "learning_rate": None if found.verdict == "withheld" else best["learning_rate"],
+        "predicted_learning_rate": best["learning_rate"],
         "low": best["low"],
         "high": best["high"],
+        "is_high_the_cap": best["high"] >= _cap(best) * (1 - AT_THE_CAP),
         "batch_size": best["batch_size"],
         "num_steps": settings["num_steps"],
         "num_epochs": _epochs(settings["num_steps"] * best["batch_size"], problem["num_samples"]),
         "loss_at_start": problem["loss"],
         "loss": best["loss"],
         "limited_by": _limited_by(best),
+        "batches": RESHUFFLED,
     }
 
 
-def _at_the_answer(row: dict[str, Any], rows: list[dict[str, Any]], num_steps: int) -> tuple[str, str]:
-    """Return the verdict of training at the answer: that it is the best rate rests on the predictions of others too."""
-    if row["trusted_steps"] < num_steps:
-        return "withheld", row["reason"]
-    for other in sorted(rows, key=lambda found: found["loss"][-1]):
-        scatter = RESOLVED * math.hypot(row["stderr"][-1], other["stderr"][-1])
-        if other["loss"][-1] + ALLOWED * abs(other["loss"][-1]) + scatter < row["loss"][-1]:
-            return "withheld", (
-                f"the prediction holds here, but training at learning rate {other['learning_rate']:.3g} reached "
-                f"{other['loss'][-1]:.3g}, and {row['loss'][-1]:.3g} at the best predicted"
-            )
-    failed = [other for other in rows if other["learning_rate"] < row["learning_rate"] and _left(other, num_steps)]
-    if failed:
-        rates = ", ".join(f"{other['learning_rate']:.3g}" for other in failed)
-        return "tentative", f"the prediction holds here, but not at {rates}, so that another rate may be better"
-    return "confirmed", row["reason"]
-
-
-def _left(row: dict[str, Any], num_steps: int) -> bool:
-    """Whether training left the prediction within the budget."""
-    return not row["is_trusted_throughout"] and bool(row["trusted_steps"] < num_steps)
-
-
-def _elsewhere(check: dict[str, Any], rate: float, num_steps: int) -> tuple[str, str]:
-    """Return the verdict of a check at other settings: a failure nearby before the budget speaks against the answer."""
-    nearest = min(check["rows"], key=lambda row: abs(math.log(row["learning_rate"] / rate)))
-    where = f"at learning rate {nearest['learning_rate']:.3g} and batch size {check['batch_size']}"
-    if _left(nearest, num_steps):
-        return "withheld", f"not compared with training at this setting, and {where} {nearest['reason']}"
-    return "tentative", f"not compared with training at this setting; {where} {nearest['reason']}"
+def _cap(best: dict[str, Any]) -> float:
+    return NEAR_CRITICAL * float(min(best["usable_learning_rate"], best["noise_free_learning_rate"]))
 
 
 def _limited_by(best: dict[str, Any]) -> str:
@@ -179,6 +149,7 @@ def _curves(tree: "xr.DataTree") -> list[dict[str, Any]]:
             "learning_rate": float(rate),
             "batch_size": int(size),
             **{name: _plain(at[name]) for name in ("critical_learning_rate", "kernel_norm", "floor")},
+            **{name: _plain(at[name]) for name in ("is_stable", "caution") if name in at},
             "step": data["step"].values.tolist(),
             "loss": at["loss"].values.tolist(),
             "noise_free_loss": at["noise_free_loss"].values.tolist(),
@@ -194,14 +165,14 @@ def _check(tree: "xr.DataTree") -> dict[str, Any] | None:
         return None
     data = tree["check"].to_dataset()
     names = ("loss", "stderr", "predicted_loss", "noise_free_loss")
-    verdict = ("trusted_steps", "trusted_epochs", "is_trusted_throughout", "closer", "reason")
+    settings = ("closure", "momentum", "nesterov", "batch_size", "num_samples", "num_runs", "tolerance", "seed")
     return {
-        **{name: _plain(data.attrs.get(name)) for name in ("batch_size", "num_runs", "tolerance", "seed", "closure")},
+        **{name: _plain(data.attrs.get(name)) for name in settings},
         "num_steps": int(data["step"].values[-1]),
         "rows": [
             {
                 "learning_rate": float(rate),
-                **{name: _plain(at[name]) for name in verdict},
+                **{name: _plain(at[name]) for name in VERDICT},
                 "step": data["step"].values.tolist(),
                 **{name: at[name].values.tolist() for name in names},
             }

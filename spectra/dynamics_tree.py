@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DYNAMICS_SCHEMA",
     "DYNAMICS_SCHEMA_VERSION",
-    "checks_dataset",
     "predict",
     "problem_of",
     "problem_tree",
@@ -49,8 +48,6 @@ LEFT = 0.1
 OVERFLOW = 1e100
 #: Steps, in budgets and at most, after which a batch size counts as too slow.
 PATIENCE, MAX_STEPS = 32, 2**17
-#: What a check of the linearization concludes, by the names of its attributes.
-VERDICT = ("trusted_steps", "trusted_epochs", "is_trusted_throughout", "closer", "reason")
 
 
 def predict(
@@ -209,44 +206,6 @@ def problem_of(data: "xr.Dataset | xr.DataTree") -> Quadratic:
             "`spectra dynamics TASK -o dynamics.nc` makes one, and so does `spectra measure TASK -o run.nc --linearize`"
         )
     return Quadratic.from_dataset(node if hasattr(node, "data_vars") and not hasattr(node, "children") else node.ds)
-
-
-def checks_dataset(checks: "Sequence[xr.Dataset]") -> "xr.Dataset":
-    """Return checks of one problem at several learning rates as one dataset, for the child ``check`` of the tree.
-
-    Parameters
-    ----------
-    checks : sequence of xarray.Dataset
-        From :func:`probes.check_linearization`, with the same steps, runs and batch size.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimensions ``learning_rate`` (ascending), ``run`` and ``step``: the variables of a check, and its verdict
-        ``trusted_steps``, ``trusted_epochs``, ``is_trusted_throughout``, ``closer`` and ``reason`` along
-        ``learning_rate``. Attributes: the settings that all have.
-
-    Raises
-    ------
-    ArgumentError
-        Without a check.
-    """
-    import xarray as xr
-
-    if len(checks) == 0:
-        raise ArgumentError("at least one check is needed")
-    rows = []
-    for check in sorted(checks, key=lambda found: float(found.attrs["learning_rate"])):
-        row = check.assign({name: check.attrs[name] for name in VERDICT})
-        row = row.assign_coords(learning_rate=float(check.attrs["learning_rate"]))
-        rows.append(row.drop_attrs(deep=False).assign_attrs(_settings_of(check)))
-    return xr.concat(
-        rows, dim="learning_rate", data_vars="all", coords="minimal", compat="equals", combine_attrs="drop_conflicts"
-    )
-
-
-def _settings_of(check: "xr.Dataset") -> dict[str, Any]:
-    return {name: value for name, value in check.attrs.items() if name not in (*VERDICT, "learning_rate", "schema")}
 
 
 def _batch_sizes(given: Sequence[int]) -> list[int]:

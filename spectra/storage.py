@@ -8,29 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra import atomic_write
+from spectra.complex_measure_schema import COMPLEX_MEASURE_SCHEMA, validate_complex_measure
+from spectra.complex_parts import join_complex, split_complex
 from spectra.errors import ArgumentError, SchemaError, SpectraError
-from spectra.measure_schema import MEASURE_SCHEMA, MEASURE_SCHEMA_VERSION, validate_measure
+from spectra.measure_schema import MEASURE_SCHEMA, validate_measure
 from spectra.recording import is_recording, read_recording
+from spectra.storage_schemas import TREE_SCHEMAS, check_schema, plain
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["check_writable", "load", "save"]
 
-#: Newest version of each schema that this release reads, and the variables a file of it must hold.
-SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
-    MEASURE_SCHEMA: (MEASURE_SCHEMA_VERSION, ("ritz_value", "weight")),
-    "spectra/curve": (1, ("loss",)),
-    "spectra/dynamics": (1, ()),
-    "spectra/eigenpairs": (1, ("eigenvalue", "residual")),
-    "spectra/linearization": (1, ("loss", "predicted_loss")),
-    "spectra/quadratic": (1, ("eigenvalue", "multiplicity", "initial_loss")),
-    "spectra/run": (2, ()),
-    "spectra/simulation": (1, ("loss", "stderr")),
-    "spectra/spectrum": (1, ()),
-    "spectra/survey": (1, ()),
-}
-TREE_SCHEMAS = ("spectra/dynamics", "spectra/run", "spectra/spectrum", "spectra/survey")
 SUFFIXES = (".nc", ".zarr")
 
 PathLike = str | os.PathLike[str]
@@ -44,8 +33,9 @@ def save(data: "xr.Dataset | xr.DataTree", path: PathLike) -> Path:
     Parameters
     ----------
     data : xarray.Dataset or xarray.DataTree
-        A result with attributes ``schema`` and ``schema_version``: a spectral measure, eigenpairs or a run. Text
-        and numbers in attributes stay what they are, booleans become 0 and 1, all else becomes JSON text.
+        A result with attributes ``schema`` and ``schema_version``: a spectral measure, eigenpairs, a curve, a run.
+        Text and numbers in attributes stay what they are, booleans become 0 and 1, all else becomes JSON text. Complex
+        variables, which netCDF does not know, are stored as their two parts, and :func:`load` puts them together.
     path : str or path-like
         Ends in ``.nc`` (netCDF 4, one file) or ``.zarr`` (Zarr 2, a folder). An older result there is replaced.
 
@@ -63,6 +53,10 @@ def save(data: "xr.Dataset | xr.DataTree", path: PathLike) -> Path:
     SpectraError
         If the file cannot be written: missing folder, no permission, full disk.
 
+    Notes
+    -----
+    Costs the memory of the result once more. Source: a convention of this project.
+
     Examples
     --------
     >>> import tempfile
@@ -79,7 +73,7 @@ def save(data: "xr.Dataset | xr.DataTree", path: PathLike) -> Path:
     if not isinstance(data, xr.Dataset | xr.DataTree):
         kind = f"{type(data).__module__}.{type(data).__qualname__}"
         raise ArgumentError(f"save takes an xarray.Dataset or xarray.DataTree; got {kind}")
-    _check_schema(data, "the data to save")
+    check_schema(data, "the data to save")
     nodes = {"/": data} if isinstance(data, xr.Dataset) else _nodes(data)
     tree = xr.DataTree.from_dict({name: _encode(node) for name, node in nodes.items()})
     # Serialized in memory first: after a failed write HDF5 cannot close its file, and threads of Zarr go on writing.
@@ -117,6 +111,14 @@ def load(path: PathLike) -> Any:
         If the file is not a result of this project, comes from a newer release, is truncated or incomplete.
     SpectraError
         If there is no such file, or it may not be read.
+
+    Notes
+    -----
+    Costs the memory of the result twice at most. Source: a convention of this project.
+
+    Examples
+    --------
+    See :func:`save`.
     """
     import xarray as xr
 
@@ -131,7 +133,7 @@ def load(path: PathLike) -> Any:
     try:
         # Numbers stay numbers: a unit such as "seconds" must not turn them into dates.
         with xr.open_datatree(path, decode_times=False, **options) as opened:
-            _check_schema(opened, repr(name))
+            check_schema(opened, repr(name))
             if suffix == ".zarr":
                 _check_chunks(name)
             nodes = {key: _decode(node) for key, node in _nodes(opened).items()}
@@ -145,9 +147,10 @@ def load(path: PathLike) -> Any:
             f"({type(error).__name__}: {_first_line(error)})"
         ) from error
     root = nodes["/"]
-    if root.attrs["schema"] == MEASURE_SCHEMA:
+    validate = {MEASURE_SCHEMA: validate_measure, COMPLEX_MEASURE_SCHEMA: validate_complex_measure}
+    if root.attrs["schema"] in validate:
         try:
-            validate_measure(root)
+            validate[root.attrs["schema"]](root)
         except SchemaError as error:
             raise SchemaError(f"{name!r} is damaged: {error}") from error
     return xr.DataTree.from_dict(nodes) if root.attrs["schema"] in TREE_SCHEMAS else root
@@ -156,12 +159,27 @@ def load(path: PathLike) -> Any:
 def check_writable(path: PathLike) -> None:
     """Find out now, and not after a long measurement, whether :func:`save` could write ``path``.
 
+    Parameters
+    ----------
+    path : str or path-like
+        Of a result that does not have to exist yet.
+
     Raises
     ------
     ArgumentError
         If the name does not end in ``.nc`` or ``.zarr``.
     SpectraError
         If the folder is missing or may not be written, or if something that is no result stands at ``path``.
+
+    Notes
+    -----
+    Costs an empty file, which is removed. Source: a convention of this project.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(Path(folder, "curve.nc"))
     """
     _suffix(path)
     atomic_write.check_writable(path)
@@ -198,27 +216,6 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _check_schema(data: "xr.Dataset | xr.DataTree", name: str) -> None:
-    """Refuse what is not a result of a schema and version that this release knows."""
-    schema, version = (_plain(data.attrs.get(key)) for key in ("schema", "schema_version"))
-    known = ", ".join(SCHEMAS)
-    if schema is None:
-        raise SchemaError(f"{name} has no attribute 'schema', so it is no result of spectra (known: {known})")
-    if not isinstance(schema, str) or schema not in SCHEMAS:
-        raise SchemaError(f"{name} has the unknown schema {schema!r}; this release knows {known}")
-    newest, variables = SCHEMAS[schema]
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise SchemaError(f"{name} must have a whole number from 1 as 'schema_version'; got {version!r}")
-    if version > newest:
-        raise SchemaError(
-            f"{name} has version {version} of the schema {schema!r}, and this release reads up to version {newest}. "
-            "Upgrade with pip install -U spectra-probes"
-        )
-    missing = [variable for variable in variables if variable not in data.variables]
-    if missing:
-        raise SchemaError(f"{name} is incomplete: the schema {schema!r} asks for {', '.join(missing)}")
-
-
 def _check_chunks(name: str) -> None:
     """Refuse a store with lost chunks, which Zarr would read as fill values without a word."""
     import zarr
@@ -231,7 +228,7 @@ def _check_chunks(name: str) -> None:
 
 def _encode(dataset: "xr.Dataset") -> "xr.Dataset":
     """Return a copy whose attributes and texts both formats store alike."""
-    result = dataset.drop_encoding()
+    result = split_complex(dataset.drop_encoding())
     result.attrs = {name: _encode_attribute(name, value) for name, value in dataset.attrs.items()}
     for name in result.variables:
         array = result[name]
@@ -242,13 +239,13 @@ def _encode(dataset: "xr.Dataset") -> "xr.Dataset":
 
 
 def _encode_attribute(name: object, value: object) -> str | int | float:
-    plain = _plain(value)
-    if isinstance(plain, bool):
-        return int(plain)
-    if isinstance(plain, str | int | float):
-        return plain
+    item = plain(value)
+    if isinstance(item, bool):
+        return int(item)
+    if isinstance(item, str | int | float):
+        return item
     try:
-        return json.dumps(plain.tolist() if isinstance(plain, np.ndarray) else plain)
+        return json.dumps(item.tolist() if isinstance(item, np.ndarray) else item)
     except TypeError as error:
         message = f"attribute {name!r} must be text, a number or something that JSON can hold: {error}"
         raise ArgumentError(message) from error
@@ -258,12 +255,8 @@ def _decode(dataset: "xr.Dataset") -> "xr.Dataset":
     """Return the data in memory, without traces of the file."""
     result = dataset.load().drop_encoding()
     for holder in (result, *(result[name] for name in result.variables)):
-        holder.attrs = {name: _plain(value) for name, value in holder.attrs.items()}
-    return result
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+        holder.attrs = {name: plain(value) for name, value in holder.attrs.items()}
+    return join_complex(result)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,29 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probes.cli import options as shared
-from probes.cli.progress import progress_bar
-from probes.cli.session import DEFAULT_BATCH, INTERRUPTED, is_run_file, open_task, say, write_picture
+from probes.cli.interrupts import interrupts_held_back
+from probes.cli.pictures import check_picture, write_picture
+from probes.cli.session import INTERRUPTED, is_run_file, open_task, say, typed_options
 from spectra.errors import ArgumentError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from probes.task import Task
-    from spectra.dynamics import Quadratic
-
 __all__ = ["ClosureName", "dynamics"]
 
 WITHHELD = 3
 PREDICTION = "Prediction"
-#: Passes over the data, and fewest steps, of a budget that was not typed. Linearizations of ordinary networks were off
-#: by more than 10 % from 0.9 to 5.3 epochs on (theory notes); this lies between.
-EPOCHS, FEWEST_STEPS, STREAM_STEPS = 2, 20, 1000
 #: Real runs at each learning rate, as ``check_linearization``.
-RUNS = 4
-#: Batch sizes beside the first one, relative to it.
-BESIDE = (0.25, 4)
-#: What can be set anew without the model, and is taken from the file otherwise.
-SETTINGS = ("closure", "momentum", "nesterov")
+RUNS = 8
+#: Options that say something of a measurement, and nothing of a file.
+OF_A_TASK = ("--checkpoint", "--device", "--check-runs", "--max-trace-products", "--seed", "--threads")
 
 
 class ClosureName(StrEnum):
@@ -44,6 +37,7 @@ class ClosureName(StrEnum):
 
 
 def dynamics(
+    context: typer.Context,
     target: Annotated[
         str,
         typer.Argument(
@@ -84,7 +78,12 @@ def dynamics(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Budget in steps. Default: 2 epochs.", show_default=False, rich_help_panel=PREDICTION),
+        typer.Option(
+            min=1,
+            help="Budget in steps. Default: 2 epochs, at least 20 steps; 1000 of a stream.",
+            show_default=False,
+            rich_help_panel=PREDICTION,
+        ),
     ] = None,
     closure: Annotated[
         ClosureName | None,
@@ -108,7 +107,17 @@ def dynamics(
         typer.Option(
             min=0,
             help="Real SGD runs at each learning rate, to see how long the prediction holds; 0 trains nothing. "
-            "Default 4 for a task.",
+            "Default 8 for a task.",
+            show_default=False,
+            rich_help_panel=shared.MEASUREMENT,
+        ),
+    ] = None,
+    max_trace_products: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Products with the curvature that its trace may cost. Where the exact trace costs more, it is "
+            "estimated from this many, held at once. Default 240.",
             show_default=False,
             rich_help_panel=shared.MEASUREMENT,
         ),
@@ -136,11 +145,19 @@ def dynamics(
 
       spectra dynamics dynamics.nc --batch-size 32 --momentum 0.9 --steps 1000
     """
+    from probes.cli.dynamics_session import predict_from_file, predict_from_task
     from spectra.dynamics_summary import summarize_dynamics
     from spectra.storage import check_writable, save
 
+    if is_run_file(target):
+        needless = [option for option in OF_A_TASK if option in typed_options(context, leave_out=())]
+        if needless:
+            verb = "needs" if len(needless) == 1 else "need"
+            raise ArgumentError(f"{', '.join(needless)} {verb} the task, not a result file: nothing is measured again")
     if output is not None:
         check_writable(output)
+    if plot is not None:
+        check_picture(plot)
     typed = {"closure": None if closure is None else closure.value, "momentum": momentum, "nesterov": nesterov}
     given: dict[str, Any] = {
         "settings": {name: value for name, value in typed.items() if value is not None},
@@ -153,20 +170,28 @@ def dynamics(
     def keep(tree: "xr.DataTree") -> None:
         kept[:] = [tree]
         if output is not None:
-            save(tree, output)
+            with interrupts_held_back():
+                save(tree, output)
 
     _require_rates(learning_rate)
     try:
         if is_run_file(target):
-            if checkpoint is not None or device is not None or check_runs:
-                raise ArgumentError("--checkpoint, --device and --check-runs need the task, not a result file")
-            tree = _from_file(target, **given)
+            tree = predict_from_file(target, **given)
         else:
             runs = RUNS if check_runs is None else check_runs
             if runs == 1:
                 raise ArgumentError("--check-runs takes at least 2 runs, which show how they scatter, or 0 for none")
             loaded = open_task(target, checkpoint=checkpoint, device=device, threads=threads, quiet=quiet)
-            tree = _from_task(loaded, target, runs=runs, seed=seed, quiet=quiet, keep=keep, **given)
+            tree = predict_from_task(
+                loaded,
+                target,
+                runs=runs,
+                max_trace_products=max_trace_products,
+                seed=seed,
+                quiet=quiet,
+                keep=keep,
+                **given,
+            )
         keep(tree)
     except KeyboardInterrupt:
         _say_interrupted(kept, output)
@@ -178,135 +203,10 @@ def dynamics(
         raise typer.Exit(WITHHELD)
 
 
-def _from_file(name: str, *, settings: dict[str, Any], **given: Any) -> "xr.DataTree":
-    """Predict anew from a file; what was not typed is as in the file, and its check stays."""
-    from spectra.dynamics_tree import problem_of
-    from spectra.errors import SchemaError
-    from spectra.storage import load
-
-    data = load(name)
-    try:
-        problem = problem_of(data)
-    except SchemaError as error:
-        raise SchemaError(f"{name}: {error}") from error
-    before = data.attrs if "num_steps" in data.attrs else {}
-    sizes = given["sizes"] or ([int(size) for size in data["best"]["batch_size"].values] if before else None)
-    # The same number of steps at another batch size is another number of epochs.
-    steps = given["steps"] or (int(before["num_steps"]) if before and not given["sizes"] else None)
-    old = {key: before[key] for key in SETTINGS if key in before}
-    if settings.get("momentum") == 0 and "nesterov" not in settings:
-        old["nesterov"] = False
-    tree = _predicted(problem, settings=old | settings, rates=given["rates"], sizes=sizes, steps=steps)
-    if "check" in getattr(data, "children", {}):
-        tree["check"] = data["check"]
-    origin = ("task", "description", "seed", "device")
-    tree.attrs |= {key: data.attrs[key] for key in origin if key in data.attrs}
-    return tree
-
-
-def _from_task(task: "Task", name: str, *, runs: int, seed: int, quiet: bool, keep: Any, **given: Any) -> "xr.DataTree":
-    """Linearize, predict, and check with real runs; ``keep`` gets the result after each stage."""
-    import time
-
-    import xarray as xr
-
-    from probes.linearization_check import check_linearization
-    from probes.linearized import linearize
-    from spectra.dynamics_tree import checks_dataset, problem_tree
-
-    begin = time.perf_counter()
-    _require_settings(task.batches.num_samples, **given)
-    about = {
-        "task": name,
-        "description": task.description,
-        "seed": seed,
-        "device": str(next(task.model.parameters()).device),
-    }
-
-    def kept(tree: xr.DataTree) -> xr.DataTree:
-        tree.attrs |= {**about, "seconds": time.perf_counter() - begin}
-        keep(tree)
-        return tree
-
-    with progress_bar(quiet=quiet) as progress:
-        problem = linearize(task, rng=seed, progress=progress)
-        kept(problem_tree(problem))
-        tree = kept(_predicted(problem, **given))
-        checks: list[xr.Dataset] = []
-        for rate in _rates_to_check(tree) if runs else []:
-            checks.append(
-                check_linearization(
-                    task,
-                    problem,
-                    learning_rate=rate,
-                    batch_size=tree.attrs["batch_size"],
-                    num_steps=tree.attrs["num_steps"],
-                    num_runs=runs,
-                    closure=tree.attrs["closure"],
-                    momentum=tree.attrs["momentum"],
-                    nesterov=bool(tree.attrs["nesterov"]),
-                    rng=seed,
-                    progress=progress,
-                )
-            )
-            tree["check"] = xr.DataTree(checks_dataset(checks))
-            kept(tree)
-    return tree
-
-
-def _predicted(
-    problem: "Quadratic",
-    *,
-    settings: dict[str, Any],
-    rates: list[float] | None,
-    sizes: list[int] | None,
-    steps: int | None,
-) -> "xr.DataTree":
-    from spectra.dynamics_tree import predict
-
-    number = problem.num_samples
-    sizes = sizes or _default_sizes(number)
-    if steps is None:
-        steps = STREAM_STEPS if number is None else max(FEWEST_STEPS, round(EPOCHS * number / sizes[0]))
-    usual = "limit" if problem.kurtosis is None else "kurtosis"
-    chosen: dict[str, Any] = {"closure": usual, **settings}
-    return predict(problem, batch_sizes=sizes, learning_rates=rates, num_steps=steps, **chosen)
-
-
-def _default_sizes(num_samples: int | None) -> list[int]:
-    first = DEFAULT_BATCH if num_samples is None else min(DEFAULT_BATCH, num_samples)
-    others = [int(factor * first) for factor in BESIDE]
-    return [first, *(size for size in others if size >= 1 and (num_samples is None or size <= num_samples))]
-
-
 def _require_rates(rates: list[float] | None) -> None:
     for rate in rates or []:
         if not 0 < rate < float("inf"):
             raise ArgumentError(f"--learning-rate must be positive and finite; got {rate}")
-
-
-def _require_settings(num_samples: int, *, settings: dict[str, Any], sizes: list[int] | None, **_: Any) -> None:
-    """Refuse before the spectrum is measured what would be refused after it."""
-    from spectra.dynamics import noise_factor
-    from spectra.dynamics.method import require_method
-
-    noise_factor(sizes or [1], num_samples=num_samples)
-    closure = settings.get("closure", "limit")
-    if closure in ("row_resolved", "exact"):
-        raise ArgumentError(
-            f"--closure {closure} follows the samples in the eigenbasis, which a network's spectrum does not have; "
-            "use kurtosis, limit, gaussian or continuous"
-        )
-    require_method(closure, momentum=settings.get("momentum", 0.0), nesterov=bool(settings.get("nesterov")))
-
-
-def _rates_to_check(tree: "xr.DataTree") -> list[float]:
-    """Return the best learning rate, then those of the curves that are predicted to be stable."""
-    best = tree["best"].to_dataset().isel(batch_size=0)
-    answer = float(best["learning_rate"])
-    limit = min(float(best["closure_learning_rate"]), float(best["noise_free_learning_rate"]))
-    others = [float(rate) for rate in tree["curves"].to_dataset()["learning_rate"].values]
-    return [answer, *(rate for rate in others if rate < limit and abs(rate / answer - 1) >= 0.01)]
 
 
 def _say_interrupted(kept: "list[xr.DataTree]", output: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from probes.cli.pictures import write_picture
 from probes.cli.progress import progress_bar
 from spectra.errors import ArgumentError
 
@@ -305,15 +306,3 @@ def _say_interrupted(run: "xr.DataTree", attributes: dict[str, str], path: Path 
     run.attrs.update(attributes)
     save(run, path)
     say(f"{measured}; what was measured is in {path}: `spectra recommend {path}` makes of it what can be made")
-
-
-def write_picture(figure: Any, path: Path) -> None:
-    """Save a figure; an unknown suffix or an unwritable folder is a clear error."""
-    from spectra.atomic_write import explained, replacing
-
-    supported = figure.canvas.get_supported_filetypes()
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in supported:
-        raise ArgumentError(f"--plot takes a file ending in .{', .'.join(sorted(supported))}; got {path.name!r}")
-    with explained(path, "written"), replacing(path) as free:
-        figure.savefig(free, format=kind, dpi=150, bbox_inches="tight")

@@ -81,9 +81,11 @@ def deviations(problem: Quadratic, exact: Quadratic) -> dict[str, float]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=8, help="number of data seeds, each raw and centered")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error("--seeds must be at least 1")
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
         for centered in (False, True):
@@ -110,7 +112,7 @@ def main() -> None:
             values = [row[key] for row in found]
             summary[key] = [float(np.median(values)), float(np.max(values))]
         result["summary"][name] = summary
-        print(name, summary, flush=True)
+        print(name, summary, file=sys.stderr, flush=True)
     write(finite_or_null(result), options.output)
 
 

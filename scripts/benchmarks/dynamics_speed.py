@@ -12,6 +12,7 @@ the first resolution that is, including the evaluation of forcing and kernel on 
 
 import argparse
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -207,7 +208,7 @@ def main() -> None:
                         if row[name]["seconds"] and row[ours]["seconds"]:
                             row[f"{name}_over_{ours}"] = row[name]["seconds"] / row[ours]["seconds"]
             result["continuous"].append(row)
-            print(row, flush=True)
+            print(row, file=sys.stderr, flush=True)
     write(result, options.output)
 
 

@@ -41,6 +41,15 @@ class AverageCaseMethod:
     expected_errors : ndarray, shape (num_steps + 1,)
         ``E |x_t - x*|^2 / |x_0 - x*|^2`` for t = 0, 1, ...; the smallest that any first-order method attains, as long
         as it falls. Where it rises, rounding has taken over, see `average_case_optimal`.
+
+    Notes
+    -----
+    Source: Pedregosa and Scieur (2020), see `average_case_optimal`.
+
+    Examples
+    --------
+    >>> average_case_optimal([1.0, 3.0], [0.5, 0.5], num_steps=2).expected_errors.round(12).tolist()
+    [1.0, 0.2, 0.0]
     """
 
     learning_rates: np.ndarray
@@ -183,6 +192,10 @@ def marchenko_pastur_method(*, smallest: float, largest: float, num_steps: int) 
     num_steps : int
         Steps of the method.
 
+    Returns
+    -------
+    AverageCaseMethod
+
     Raises
     ------
     ArgumentError
@@ -199,6 +212,8 @@ def marchenko_pastur_method(*, smallest: float, largest: float, num_steps: int) 
     that of 400 x 800 matrices 1.00, 1.02 and 1.1 times. For more steps take measured eigenvalues as edges.
 
     Source: Pedregosa and Scieur (2020) for the law; the pivots and the sum of powers are derived.
+
+    ``O(num_steps)`` operations on the host.
 
     Examples
     --------

@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 
 from spectra.dynamics.closures import Sampling
+from spectra.dynamics.simulation_plan import distinct
 from spectra.errors import ArgumentError
 
 __all__ = ["BatchBlock", "Sampling", "batch_blocks", "batch_sizes", "run_generator"]
@@ -27,6 +28,15 @@ class BatchBlock:
         Samples in the batch of each step.
     samples : ndarray of int
         Step after step, and within a step run after run: sample numbers.
+
+    Notes
+    -----
+    Source: derived, see `batch_blocks`.
+
+    Examples
+    --------
+    >>> BatchBlock(sizes=np.array([2]), samples=np.array([5, 1])).samples.tolist()
+    [5, 1]
     """
 
     sizes: np.ndarray
@@ -35,6 +45,19 @@ class BatchBlock:
 
 def run_generator(seed: int, run: int, *more: int) -> np.random.Generator:
     """Return the random numbers of one run: a pure function of the seed and the numbers.
+
+    Parameters
+    ----------
+    seed, run, *more : int
+        Not negative.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Notes
+    -----
+    Costs about 1 KiB. Source: NumPy's documentation of SeedSequence.
 
     Examples
     --------
@@ -50,10 +73,27 @@ def batch_sizes(batch_size: np.ndarray, *, num_samples: int, sampling: Sampling)
     Only ``"reshuffled"`` changes them: an epoch ends with what is left of its samples, as in PyTorch's DataLoader with
     ``drop_last=False``, and the batch after it starts a new epoch.
 
+    Parameters
+    ----------
+    batch_size : ndarray of int, shape (num_steps,)
+        As asked for.
+    num_samples : int
+    sampling : {"with_replacement", "without_replacement", "reshuffled"}
+
+    Returns
+    -------
+    ndarray of int, shape (num_steps,)
+
     Raises
     ------
     ArgumentError
         For an unknown sampling, and for a batch without replacement larger than the data.
+
+    Notes
+    -----
+    O(num_steps) operations where batches change or sizes are a schedule.
+
+    Source: PyTorch's documentation of its DataLoader.
 
     Examples
     --------
@@ -64,18 +104,19 @@ def batch_sizes(batch_size: np.ndarray, *, num_samples: int, sampling: Sampling)
         raise ArgumentError(f"sampling must be one of {', '.join(get_args(Sampling))}; got {sampling!r}")
     if sampling == "with_replacement":
         return batch_size
-    if np.max(batch_size) > num_samples:
+    largest = int(np.max(distinct(batch_size)))
+    if largest > num_samples:
         raise ArgumentError(
             f"batch_size must be at most the number of samples, {num_samples}, unless sampling='with_replacement'; "
-            f"got {np.max(batch_size)}"
+            f"got {largest}"
         )
     if sampling == "without_replacement":
         return batch_size
-    sizes, left = np.empty_like(batch_size), num_samples
-    for step, wanted in enumerate(batch_size.tolist()):
-        sizes[step] = min(wanted, left)
-        left -= int(sizes[step])
-        left = left or num_samples
+    sizes, left = np.empty(len(batch_size), dtype=np.int64), num_samples
+    for step, wanted in enumerate(map(int, batch_size)):
+        size = min(wanted, left)
+        sizes[step] = size
+        left = (left - size) or num_samples
     return sizes
 
 
@@ -95,9 +136,18 @@ def batch_blocks(
     sampling : {"with_replacement", "without_replacement", "reshuffled"}
     seed : int
 
+    Returns
+    -------
+    iterator of BatchBlock
+        Each of ``steps_per_block`` steps, the last one of the rest.
+
     Notes
     -----
     A uniform random number u picks sample ``floor(u m)`` of m; its bias is below ``m 2**-53``.
+
+    O(num_runs B) operations per step, and O(num_samples) for batches without replacement.
+
+    Source: Fisher and Yates (1938) for the shuffle; the rest is derived.
 
     Examples
     --------

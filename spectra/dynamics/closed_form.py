@@ -129,9 +129,9 @@ class ClosedForm(RankOneSolution):
 
     @property
     def rate(self) -> float:
-        """Asymptotic factor per step of the loss above its floor: the largest modulus of an eigenvalue of the map."""
+        """Asymptotic factor per step of the loss above its floor, 0 if there is none: the slowest mode that counts."""
         drops = np.concatenate([self._drops, self._quiet_drop[self._quiet_loss > 0]])
-        return float(np.max(np.abs(1 - drops)))
+        return float(np.max(np.abs(1 - drops), initial=0.0))
 
     def decays(self, drop: Vector, time: Vector) -> Vector:
         """Return ``(1 - drop)^k``."""

@@ -45,7 +45,16 @@ import numpy.typing as npt
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
 
-__all__ = ["CLOSURES", "MODE_CLOSURES", "Closure", "Sampling", "chi_of", "noise_factor", "require_closure"]
+__all__ = [
+    "CLOSURES",
+    "MODE_CLOSURES",
+    "Closure",
+    "Sampling",
+    "chi_of",
+    "noise_factor",
+    "require_closure",
+    "shared_noise",
+]
 
 Closure = Literal["limit", "gaussian", "kurtosis", "row_resolved", "exact", "continuous"]
 Sampling = Literal["with_replacement", "without_replacement", "reshuffled"]
@@ -75,6 +84,11 @@ def noise_factor(
     sampling : {"without_replacement", "with_replacement", "reshuffled"}
         ``"reshuffled"`` is what ``DataLoader(shuffle=True)`` does: every sample once per epoch.
 
+    Returns
+    -------
+    ndarray of float
+        c, of the shape of ``batch_size``.
+
     Raises
     ------
     ArgumentError
@@ -92,7 +106,10 @@ def noise_factor(
     >>> float(noise_factor(4)), float(noise_factor(4, num_samples=13)), float(noise_factor(13, num_samples=13))
     (0.25, 0.1875, 0.0)
     """
-    size = np.asarray(batch_size, dtype=np.float64)
+    try:
+        size = np.asarray(batch_size, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"batch_size must be a whole number from 1; got {batch_size!r}") from error
     if np.any(~np.isfinite(size)) or np.any(size < 1) or np.any(size != np.round(size)):
         raise ArgumentError(f"batch_size must be a whole number from 1; got {batch_size!r}")
     if sampling not in get_args(Sampling):
@@ -122,6 +139,8 @@ def require_closure(closure: str, problem: Quadratic) -> None:
     ArgumentError
         The message says what is missing.
     """
+    if not isinstance(problem, Quadratic):
+        raise ArgumentError(f"problem must be a spectra.dynamics.Quadratic; got {type(problem).__name__}")
     if closure not in CLOSURES:
         raise ArgumentError(f"closure must be one of {', '.join(CLOSURES)}; got {closure!r}")
     if closure == "kurtosis" and problem.kurtosis is None:
@@ -134,6 +153,20 @@ def require_closure(closure: str, problem: Quadratic) -> None:
             f"closure={closure!r} follows the samples: build the problem with from_data or from_kernel and one "
             "output, or use 'limit'"
         )
+
+
+def shared_noise(problem: Quadratic, *, batch_size: int, sampling: Sampling) -> float:
+    """Return c of one batch size, divided by the residuals that a sample brings at once.
+
+    Raises
+    ------
+    ArgumentError
+        As of :func:`noise_factor`, and for more than one batch size.
+    """
+    if np.ndim(batch_size) != 0:
+        raise ArgumentError(f"batch_size must be one number here; got {batch_size!r}")
+    factor = noise_factor(batch_size, num_samples=problem.num_samples, sampling=sampling)
+    return float(factor) / problem.rows_per_sample
 
 
 def chi_of(closure: str, problem: Quadratic) -> npt.NDArray[np.float64]:

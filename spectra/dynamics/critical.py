@@ -10,7 +10,7 @@ is positive definite:
 closure             D                    Q
 ==================  ===================  ==================================================================
 modes with χ        diag(2 λ)            diag((1 + c χ) λ²) + c s s', s_j = sqrt(w_j) λ_j: same as ‖K‖ = 1
-``continuous``      diag(2 λ)            c s s': 2 / (c tr H)
+``continuous``      diag(2 λ)            c s s': 2 / (c tr H), and at most 2 / λ_max
 ``row_resolved``    diag(2 λ)            diag((1 - c) λ²) + (c/n) Σ_i (a_i∘a_i)(a_i∘a_i)'
 ``exact``           λ_j + λ_l            M ↦ (1 - c) ΛMΛ + (c/n) Σ_i (a_i'M a_i) a_i a_i'
 ==================  ===================  ==================================================================
@@ -20,22 +20,25 @@ the minimizer cannot grow if :math:`\gamma\,\mathrm{E} H_B^2 \preceq 2 H`, with 
 
 .. math::
     \mathrm{E} H_B^2 = (1-c) H^2 + \tfrac{c}{n} \sum_i |a_i|^2 a_i a_i^T
-    \preceq ((1-c) \lambda_{\max} + c \max_i |a_i|^2) H.
+    \preceq ((1-c) \lambda_{\max} + c\,\beta) H, \qquad \beta \le \max_i |a_i|^2.
 
 Derived here; ‖K‖ < 1 is the criterion of Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396.
 """
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigsh
 
+from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, chi_of, require_closure
+from spectra.dynamics.largest import largest_eigenvalue
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.quadratic import Quadratic, Rows, Vector
+from spectra.dynamics.steps import constant_rate
 from spectra.errors import ArgumentError
 
 __all__ = ["critical_learning_rate", "kernel_norm", "row_safe_learning_rate"]
 
+#: Halvings: more than the digits of a double, from a rate that is within 1e-15 of the answer or larger.
 NUM_BISECTIONS = 100
 
 
@@ -53,10 +56,13 @@ def critical_learning_rate(
     """
     require_closure(closure, problem)
     require_method(closure, momentum=momentum, nesterov=nesterov)
+    if problem.unit != 1:
+        unit, options = problem.unit, {"closure": closure, "noise": noise, "nesterov": nesterov}
+        return unit * critical_learning_rate(problem.scaled(unit), momentum=momentum, **options)  # type: ignore[arg-type]
     if momentum:
         return _by_bisection(problem, closure=closure, noise=noise, momentum=momentum, nesterov=nesterov)
-    if closure == "continuous":
-        return 2 / (noise * problem.trace) if noise else np.inf
+    if closure == "continuous":  # which knows no largest eigenvalue by itself
+        return 2 / max(noise * problem.trace, problem.largest)
     if closure in MODE_CLOSURES:
         return 2 / _largest_of_sum(
             (1 + noise * chi_of(closure, problem)) * problem.eigenvalue,
@@ -69,19 +75,11 @@ def critical_learning_rate(
 def row_safe_learning_rate(problem: Quadratic, *, noise: float) -> float | None:
     r"""Return a rate that is stable whatever the samples look like; None if nothing is known of them.
 
-    From the samples themselves it is the largest with :math:`\gamma\,\mathrm{E} H_B^2 \preceq 2H`; from the largest
-    sample alone :math:`2 / ((1-c)\lambda_{\max} + c \max_i |a_i|^2)`. Closures are not involved.
+    :math:`2 / ((1-c)\lambda_{\max} + c\,\beta)` with the ``row_bound`` :math:`\beta` of the problem, or with
+    :math:`\max_i |a_i|^2` where only that is known. Closures are not involved. ``noise`` is c.
     """
-    lam = problem.eigenvalue
-    if problem.rows is not None:
-        features = problem.rows.features
-        sizes = np.sum(features**2, axis=1)
-        scaled = features / np.sqrt(lam)
-        matrix = np.diag((1 - noise) * lam) + noise / len(sizes) * (scaled.T * sizes) @ scaled
-        return 2 / float(np.linalg.eigvalsh(matrix)[-1])
-    if problem.largest_row is not None:
-        return 2 / ((1 - noise) * problem.largest + noise * problem.largest_row)
-    return None
+    bound = problem.largest_row if problem.row_bound is None else problem.row_bound
+    return None if bound is None else 2 / ((1 - noise) * problem.largest + noise * bound)
 
 
 def kernel_norm(
@@ -98,6 +96,13 @@ def kernel_norm(
     The expected loss is bounded iff it is below 1 and no mode grows by itself; the floor is :math:`L_*/(1 - \|K\|)`.
     For plain SGD :math:`\|K\| = c \sum_j w_j \gamma\lambda_j / (2 - (1 + c\chi_j)\gamma\lambda_j)`.
 
+    Parameters
+    ----------
+    problem, closure, learning_rate, momentum, nesterov
+        As for :func:`spectra.dynamics.sgd_curve`; constant settings.
+    noise : float
+        Sampling factor c of :func:`spectra.dynamics.noise_factor`, over ``rows_per_sample``.
+
     Returns
     -------
     float
@@ -106,12 +111,29 @@ def kernel_norm(
     Raises
     ------
     ArgumentError
-        For a closure without a kernel (``row_resolved``, ``exact``), or momentum in continuous time.
+        For a closure without a kernel (``row_resolved``, ``exact``), momentum in continuous time, and settings that
+        cannot be used.
+
+    Notes
+    -----
+    O(m). Source: Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396; with chi and momentum derived here.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> problem = Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one)
+    >>> kernel_norm(problem, closure="limit", learning_rate=1.0, noise=0.5)
+    0.5
     """
     require_closure(closure, problem)
     require_method(closure, momentum=momentum, nesterov=nesterov)
     if closure in ("row_resolved", "exact"):
         raise ArgumentError(f"closure={closure!r} has no kernel; its critical rate is that of stability(...)")
+    learning_rate = constant_rate(learning_rate, largest=problem.largest)
+    if not finite_number(noise, name="noise") >= 0:
+        raise ArgumentError(f"noise is a share of a variance and must not be negative; got {noise}")
+    if problem.unit != 1:
+        problem, learning_rate = problem.scaled(problem.unit), learning_rate / problem.unit
     lam, weight = problem.eigenvalue, problem.multiplicity
     if closure == "continuous":
         return 0.5 * noise * learning_rate * problem.trace
@@ -156,8 +178,12 @@ def _by_bisection(problem: Quadratic, *, closure: Closure, noise: float, momentu
 
     high = 2 * (1 + momentum) / problem.largest
     low = high
-    while excess(low) >= 0:
+    for _ in range(NUM_BISECTIONS):
+        if excess(low) < 0:
+            break
         low /= 2
+    else:
+        raise ArgumentError(f"no learning rate is stable with momentum {momentum!r}, as far as float64 can tell")
     while excess(high) < 0:
         high *= 2
     for _ in range(NUM_BISECTIONS):
@@ -200,8 +226,4 @@ def _largest_exact(problem: Quadratic, rows: Rows, noise: float) -> float:
         drawn = (features.T * sizes) @ features / len(features)
         return (((1 - noise) * np.outer(lam, lam) * moment + noise * drawn) / root).ravel()
 
-    if m * m < 3:
-        return float(product(np.ones(1))[0])
-    operator = LinearOperator((m * m, m * m), matvec=product, dtype=np.float64)
-    start = np.diag(np.sqrt(lam)).ravel()
-    return float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+    return largest_eigenvalue(product, m * m, start=np.diag(np.sqrt(lam)).ravel())

@@ -52,11 +52,13 @@ def curve_dataset(
         coords["epoch"] = ("step", seen / problem.num_samples)
 
     def along(value: Vector) -> Any:
+        if value.size == 0:  # the schedule of no steps
+            return float("nan")
         return float(value) if value.ndim == 0 else ("step", value[np.minimum(steps, last - 1)])
 
     if gamma is not None:
         coords["learning_rate"] = along(gamma)
-    coords["batch_size"] = int(size) if size.ndim == 0 else ("step", size[np.minimum(steps, last - 1)].astype(np.int64))
+    coords["batch_size"] = int(size) if size.ndim == 0 else along(size)
     variables: dict[str, Any] = {
         "loss": ("step", problem.offset + found.loss, {"long_name": "expected loss"}),
         "noise_free_loss": ("step", problem.offset + found.noise_free, {"long_name": "loss without gradient noise"}),

@@ -39,6 +39,16 @@ class CyclicalHeavyBall:
         Asymptotic factor per step, ``sqrt(momentum)``.
     intervals : tuple of (float, float)
         The two covering intervals, equally long.
+
+    Notes
+    -----
+    Source: Goujaud et al., AISTATS 2022.
+
+    Examples
+    --------
+    >>> cycle = cyclical_heavy_ball((1.0, 2.0), (9.0, 10.0))
+    >>> cycle.learning_rates[0] > cycle.learning_rates[1], bool(np.isclose(cycle.rate**2, cycle.momentum))
+    (True, True)
     """
 
     learning_rates: tuple[float, float]
@@ -79,6 +89,8 @@ def cyclical_heavy_ball(lower: Interval, upper: Interval) -> CyclicalHeavyBall:
     -----
     Source: Goujaud et al., AISTATS 2022. Here the momentum solves ``4 m/(1+m)^2 = (1 - mu1/L1)(1 - mu1/mu2)``; the
     rate is checked against the spectral radius of the two-step matrix in ``tests/spectra/dynamics/test_cyclical.py``.
+
+    O(1) operations.
 
     Examples
     --------

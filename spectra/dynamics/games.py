@@ -12,75 +12,20 @@ eigenvalues in the complex plane. Two measures have closed forms (Domingo-Enrich
   Hessian is ``A'A``. For M with independent entries the law of ``s^2`` is Marchenko and Pastur's.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from spectra.arrays import eps, finite_number, inner, is_array, namespace
+from spectra.arrays import eps, inner, is_array, namespace
 from spectra.dynamics.average_case import marchenko_pastur_method
-from spectra.errors import ArgumentError, ShapeError
+from spectra.dynamics.disk_weights import DiskMethod
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.protocols import Array
-from spectra.start_vectors import as_count
 
 __all__ = ["DiskMethod", "GameRun", "bilinear_game_method", "disk_method"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiskMethod:
-    """The optimal method for eigenvalues that are uniform on a disk: an average of plain steps.
-
-    ::
-
-        y_{s+1} = y_s - F(y_s)/C,   x_t = sum_{s<=t} beta_s y_s / B_t,   beta_s = (C/R)^(2s) (1+s),   B_t = sum beta_s
-
-    Attributes
-    ----------
-    center, radius : float
-        C and R with ``0 <= R < C``; if they are not, an ArgumentError is raised.
-
-    Examples
-    --------
-    >>> method = DiskMethod(center=2.0, radius=1.0)
-    >>> (9 * method.weights(1)).tolist(), 1 / method.expected_error(1)
-    ([1.0, 8.0], 9.0)
-    """
-
-    center: float
-    radius: float
-
-    def __post_init__(self) -> None:
-        center, radius = finite_number(self.center, name="center"), finite_number(self.radius, name="radius")
-        if not 0 <= radius < center:
-            raise ArgumentError(
-                f"0 <= radius < center is required, a disk to the right of 0; got center {center:.6g} and radius "
-                f"{radius:.6g}"
-            )
-
-    @property
-    def learning_rate(self) -> float:
-        """Size of the plain steps, ``1/C``."""
-        return 1.0 / self.center
-
-    def newest_shares(self, num_steps: int) -> np.ndarray:
-        """Return ``beta_t / B_t`` for t = 0, ..., num_steps: ``x_t = x_{t-1} + share_t (y_t - x_{t-1})``."""
-        ratio = (self.radius / self.center) ** 2
-        inverse = [1.0]
-        for t in range(1, as_count(num_steps, name="num_steps", least=0) + 1):
-            inverse.append(1.0 + inverse[-1] * ratio * t / (t + 1))
-        return 1.0 / np.array(inverse)
-
-    def weights(self, num_steps: int) -> np.ndarray:
-        """Return ``beta_s / B_t`` for s = 0, ..., t = num_steps; they sum to 1."""
-        shares = self.newest_shares(num_steps)
-        older = np.append(np.cumprod((1.0 - shares[1:])[::-1])[::-1], 1.0)
-        return shares * older
-
-    def expected_error(self, num_steps: int) -> float:
-        """Return ``E |x_t - x*|^2 / |x_0 - x*|^2 = 1/B_t`` after num_steps steps; no other method has a smaller one."""
-        share = self.newest_shares(num_steps)[-1]
-        return float((self.radius / self.center) ** (2 * num_steps) / (num_steps + 1) * share)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +42,16 @@ class GameRun:
         ``E |x_t - x*|^2 / |x_0 - x*|^2`` if the spectrum is the one the method is for.
     num_evaluations : int
         Evaluations of F.
+
+    Notes
+    -----
+    Source: see `disk_method` and `bilinear_game_method`.
+
+    Examples
+    --------
+    >>> run = disk_method(lambda x: 2.0 * x - 6.0, np.zeros(1), center=2.0, radius=0.0, num_steps=1)
+    >>> run.iterate.tolist(), run.residual_norms.tolist()
+    ([3.0], [6.0, 0.0])
     """
 
     iterate: Array
@@ -121,12 +76,19 @@ def disk_method(
     num_steps : int
         Steps of one evaluation each.
 
+    Returns
+    -------
+    GameRun
+        The iterate, like ``start``, and the norms of the fields on the way. Norms that rise are a result.
+
     Raises
     ------
     ArgumentError
         If the disk or ``num_steps`` cannot be used.
     ShapeError
         If ``start`` is no vector, or F changes the shape.
+    NonFiniteError
+        If F gives NaN or infinity, or the norm of a field exceeds the largest number.
 
     Notes
     -----
@@ -184,12 +146,19 @@ def bilinear_game_method(
     num_steps : int
         Steps on the Hamiltonian.
 
+    Returns
+    -------
+    GameRun
+        The iterate, like ``start``, and the norms of the fields on the way. Norms that rise are a result.
+
     Raises
     ------
     ArgumentError
         If A is found not to be skew-symmetric, or for edges or ``num_steps`` that cannot be used.
     ShapeError
         If ``start`` is no vector, or F changes the shape.
+    NonFiniteError
+        If F gives NaN or infinity, or the norm of a field exceeds the largest number.
 
     Notes
     -----
@@ -214,10 +183,13 @@ def bilinear_game_method(
 
     def gradient(point: Array) -> Array:
         field = _checked(operator, point)
-        image = size * (_checked(operator, point + field / size) - field)
+        norm = _norm(field)
+        shifted = _checked(operator, point + field / size)
+        _norm(shifted)
+        image = size * (shifted - field)
         if not norms:
             _require_skew(field, image)
-        norms.append(_norm(field))
+        norms.append(norm)
         return -image
 
     x = method.run(gradient, x)
@@ -250,7 +222,7 @@ def _vector(start: Any) -> Array:
 
 
 def _checked(operator: Callable[[Array], Array], x: Array) -> Array:
-    """Return F(x) if it has the shape of x."""
+    """Return F(x) if it has the shape of x; what is not finite is found by its norm."""
     field = operator(x)
     if tuple(getattr(field, "shape", ())) != tuple(x.shape):
         raise ShapeError(f"the operator must keep the shape {tuple(x.shape)}, got {getattr(field, 'shape', None)}")
@@ -258,5 +230,12 @@ def _checked(operator: Callable[[Array], Array], x: Array) -> Array:
 
 
 def _norm(x: Array) -> float:
-    """Return the Euclidean norm on the host."""
-    return float(namespace(x).linalg.vector_norm(x))
+    """Return the Euclidean norm on the host, or raise if it is not finite."""
+    norm = float(namespace(x).linalg.vector_norm(x))
+    if not math.isfinite(norm):
+        raise NonFiniteError(
+            "fields must be finite and of finite norm; the operator gave NaN or infinity, or the iteration grew beyond "
+            "the largest number. Look for overflow, division by zero or log of zero in the operator, and compare the "
+            "spectrum with the one the method was told"
+        )
+    return norm

@@ -1,6 +1,5 @@
 """Predicted curves for several learning rates and batch sizes at once."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy.typing as npt
 from spectra.dynamics.closures import Closure
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.sgd import sgd_curve
+from spectra.dynamics.steps import per_step
 from spectra.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def sgd_curves(
     problem: Quadratic,
     *,
     closure: Closure,
-    learning_rates: Sequence[float],
-    batch_sizes: Sequence[int] = (1,),
+    learning_rates: npt.ArrayLike,
+    batch_sizes: npt.ArrayLike = 1,
     num_steps: int,
     record: npt.ArrayLike | None = None,
     **settings: Any,
@@ -33,7 +33,7 @@ def sgd_curves(
     ----------
     problem, closure, num_steps, record
         As for :func:`sgd_curve`.
-    learning_rates, batch_sizes : sequence
+    learning_rates, batch_sizes : array_like
         Constant settings, all combinations.
     **settings
         Further constant settings of :func:`sgd_curve`.
@@ -42,8 +42,18 @@ def sgd_curves(
     -------
     xarray.Dataset
         Dimensions ``learning_rate``, ``batch_size`` and ``step``. Variables ``loss``, ``noise_free_loss``, ``epoch``
-        ``(batch_size, step)`` unless the data is a stream, and ``critical_learning_rate``, ``kernel_norm`` and
-        ``floor`` per setting (NaN where the closure has none).
+        ``(batch_size, step)`` unless the data is a stream, and per setting ``critical_learning_rate``,
+        ``row_safe_learning_rate``, ``kernel_norm`` and ``floor`` (NaN where there is none), ``is_stable`` and
+        ``caution`` (empty, or a sentence).
+
+    Raises
+    ------
+    ArgumentError, ShapeError, NonFiniteError
+        As of :func:`sgd_curve`, and without a learning rate or batch size.
+
+    Notes
+    -----
+    One curve per setting.
 
     Examples
     --------
@@ -56,23 +66,29 @@ def sgd_curves(
     """
     import xarray as xr
 
-    if len(learning_rates) == 0 or len(batch_sizes) == 0:
+    rates = per_step(np.atleast_1d(learning_rates), name="learning_rates", num_steps=np.size(learning_rates))
+    sizes = per_step(
+        np.atleast_1d(batch_sizes), name="batch_sizes", num_steps=np.size(batch_sizes), least=1, whole=True
+    )
+    if rates.size == 0 or sizes.size == 0:
         raise ArgumentError("at least one learning rate and one batch size are needed")
     rows = []
-    for rate in learning_rates:
+    for rate in rates.tolist():
         row = []
-        for size in batch_sizes:
+        for size in sizes.tolist():
             curve = sgd_curve(
                 problem,
                 closure=closure,
-                learning_rate=float(rate),
+                learning_rate=rate,
                 batch_size=int(size),
                 num_steps=num_steps,
                 record=record,
                 **settings,
             )
-            for name in ("critical_learning_rate", "kernel_norm", "floor"):
-                curve[name] = curve.attrs.get(name, np.nan)
+            for name in ("critical_learning_rate", "row_safe_learning_rate", "kernel_norm", "floor"):
+                curve[name] = curve.attrs.pop(name, np.nan)
+            curve["is_stable"] = bool(curve.attrs.pop("is_stable", False))
+            curve["caution"] = curve.attrs.pop("caution", "")
             row.append(curve)
         rows.append(
             xr.concat(row, dim="batch_size", coords="different", compat="equals", combine_attrs="drop_conflicts")

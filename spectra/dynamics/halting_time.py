@@ -12,16 +12,14 @@ for the law ``mu`` of the eigenvalues of ``H = A'A / num_samples``, ``R = signal
 first k at which it is small: it depends on the problem through ``mu`` only.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from spectra.arrays import finite_number
-from spectra.dynamics.heavy_ball import optimal_heavy_ball
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.dynamics.full_batch import FullBatchMethod, FullBatchProblem, full_batch_problem, residual_polynomials
+from spectra.errors import ArgumentError
 from spectra.laws import MarchenkoPastur
 from spectra.provenance import provenance
 from spectra.start_vectors import as_count
@@ -29,12 +27,11 @@ from spectra.start_vectors import as_count
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FullBatchMethod", "gradient_norm_curve", "halting_time"]
+__all__ = ["GRADIENT_NORMS_SCHEMA", "FullBatchMethod", "gradient_norm_curve", "halting_time"]
 
-FullBatchMethod = Literal["gradient_descent", "nesterov", "heavy_ball"]
-
-#: Eigenvalues below this many eps of the largest cannot be told from 0.
-_ROUNDING = 64.0
+GRADIENT_NORMS_SCHEMA = "spectra/gradient-norms"
+_VERSION = 1
+#: Steps that are tried first; then twice as many, and so on.
 _FIRST_STEPS = 256
 
 
@@ -79,8 +76,8 @@ def gradient_norm_curve(
     -------
     xarray.Dataset
         Dimension ``step``, from 0 to ``num_steps``. ``noiseless`` and ``noisy`` are the two terms, and
-        ``gradient_norm_squared`` is their sum. Attributes: ``method``, ``learning_rate``, ``momentum`` (0 where there
-        is no constant one), ``signal``, ``noise``, and the provenance.
+        ``gradient_norm_squared`` is their sum. Attributes: ``schema``, ``schema_version``, ``method``,
+        ``learning_rate``, ``momentum`` (0 where there is no constant one), ``signal``, ``noise``, and the provenance.
 
     Raises
     ------
@@ -109,7 +106,9 @@ def gradient_norm_curve(
     >>> gradient_norm_curve([1.0, 2.0], method="gradient_descent", num_steps=1)["noiseless"].values.tolist()
     [2.5, 0.125]
     """
-    problem = _problem(spectrum, method=method, signal=signal, noise=noise, weights=weights, aspect_ratio=aspect_ratio)
+    problem = full_batch_problem(
+        spectrum, method=method, signal=signal, noise=noise, weights=weights, aspect_ratio=aspect_ratio
+    )
     num_steps = as_count(num_steps, name="num_steps")
     return _curve(problem, num_steps)
 
@@ -145,13 +144,22 @@ def halting_time(
     ------
     ArgumentError
         If the tolerance is not positive, or is not reached in ``max_steps``; and as for `gradient_norm_curve`.
+    ShapeError, NonFiniteError
+        As for `gradient_norm_curve`.
+
+    Notes
+    -----
+    Curves of 256, 512, ... steps: at most the cost of two curves that end at ``max_steps``. Source: Paquette, van
+    Merrienboer, Paquette and Pedregosa (2020).
 
     Examples
     --------
     >>> halting_time([1.0, 2.0], method="gradient_descent", tolerance=0.125)
     1
     """
-    problem = _problem(spectrum, method=method, signal=signal, noise=noise, weights=weights, aspect_ratio=aspect_ratio)
+    problem = full_batch_problem(
+        spectrum, method=method, signal=signal, noise=noise, weights=weights, aspect_ratio=aspect_ratio
+    )
     tolerance = finite_number(tolerance, name="tolerance")
     if not tolerance > 0.0:
         raise ArgumentError(f"tolerance must be positive, got {tolerance!r}; no number of steps makes the gradient 0")
@@ -170,110 +178,7 @@ def halting_time(
         num_steps = min(2 * num_steps, max_steps)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Problem:
-    """What a curve needs: a law or eigenvalues with weights, and the constants of the method."""
-
-    method: FullBatchMethod
-    law: MarchenkoPastur | None
-    eigenvalues: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
-    aspect_ratio: float
-    signal: float
-    noise: float
-    learning_rate: float
-    momentum: float
-
-
-def _problem(
-    spectrum: MarchenkoPastur | npt.ArrayLike,
-    *,
-    method: FullBatchMethod,
-    signal: float,
-    noise: float,
-    weights: npt.ArrayLike | None,
-    aspect_ratio: float | None,
-) -> _Problem:
-    """Check the arguments and settle the constants."""
-    if method not in get_args(FullBatchMethod):
-        raise ArgumentError(f"method must be one of {', '.join(get_args(FullBatchMethod))}, got {method!r}")
-    signal, noise = finite_number(signal, name="signal"), finite_number(noise, name="noise")
-    if signal < 0.0 or noise < 0.0:
-        raise ArgumentError(f"signal and noise are mean squares and must not be negative, got {signal!r}, {noise!r}")
-    law = None
-    if isinstance(spectrum, MarchenkoPastur):
-        law = spectrum
-        if weights is not None or aspect_ratio is not None:
-            raise ArgumentError("a MarchenkoPastur law has its own weights and aspect_ratio; leave these arguments out")
-        if method == "heavy_ball" and law.smallest == 0.0:
-            raise ArgumentError(
-                "the optimal heavy ball needs eigenvalues away from 0, but at aspect_ratio=1 they reach it; "
-                "use method='nesterov', or another aspect_ratio"
-            )
-        nodes = shares = np.empty(0)
-        ratio, smallest, largest = law.aspect_ratio, law.smallest, law.largest
-    else:
-        nodes, shares = _weighted_eigenvalues(spectrum, weights)
-        smallest, largest = float(nodes.min()), float(nodes.max())
-        if aspect_ratio is None and noise > 0.0:
-            raise ArgumentError("aspect_ratio, parameters per sample, is needed for eigenvalues with noise; got none")
-        ratio = finite_number(1.0 if aspect_ratio is None else aspect_ratio, name="aspect_ratio")
-        if not ratio > 0.0:
-            raise ArgumentError(f"aspect_ratio must be positive, got {aspect_ratio!r}")
-    learning_rate, momentum = 1.0 / largest, 0.0
-    if method == "heavy_ball":
-        best = optimal_heavy_ball(smallest, largest)
-        learning_rate, momentum = best.learning_rate, best.momentum
-    return _Problem(
-        method=method,
-        law=law,
-        eigenvalues=nodes,
-        weights=shares,
-        aspect_ratio=ratio,
-        signal=signal,
-        noise=noise,
-        learning_rate=learning_rate,
-        momentum=momentum,
-    )
-
-
-def _weighted_eigenvalues(
-    spectrum: npt.ArrayLike, weights: npt.ArrayLike | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the eigenvalues above 0 with their shares of all."""
-    values = _vector(spectrum, name="eigenvalues")
-    shares = np.ones_like(values) if weights is None else _vector(weights, name="weights")
-    if shares.shape != values.shape:
-        raise ShapeError(f"one weight for each of {values.size} eigenvalues is needed, got {shares.size}")
-    if np.any(shares < 0.0) or not np.any(shares > 0.0):
-        raise ArgumentError("weights must not be negative, and not all 0")
-    dtype = np.asarray(spectrum).dtype
-    eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else float(np.finfo(np.float64).eps)
-    band = _ROUNDING * eps * float(np.max(np.abs(values)))
-    if np.any(values < -band):
-        raise ArgumentError(
-            f"eigenvalues of A'A / num_samples must not be negative, got {float(values.min()):.6g}; "
-            "these methods need a convex loss"
-        )
-    kept = (values > band) & (shares > 0.0)
-    if not np.any(kept):
-        raise ArgumentError("at least one eigenvalue above 0 with a weight is needed, got none")
-    return values[kept], shares[kept] / np.sum(shares)
-
-
-def _vector(values: npt.ArrayLike, *, name: str) -> npt.NDArray[np.float64]:
-    """Return a finite float64 vector that is not empty."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf" and array.size:
-        raise ArgumentError(f"{name} must be real numbers, got an array of dtype {array.dtype}")
-    if array.ndim != 1 or array.size == 0:
-        raise ShapeError(f"{name} must be a vector of at least one number, got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise NonFiniteError(f"{name} must be finite, got NaN or infinity")
-    return array.astype(np.float64)
-
-
-def _curve(problem: _Problem, num_steps: int) -> "xr.Dataset":
+def _curve(problem: FullBatchProblem, num_steps: int) -> "xr.Dataset":
     """Integrate the squares of the residual polynomials."""
     import xarray as xr
 
@@ -286,7 +191,7 @@ def _curve(problem: _Problem, num_steps: int) -> "xr.Dataset":
         nodes, weights = problem.law.nodes(num_nodes), problem.law.weights(num_nodes)
     measures = np.stack([problem.signal * weights * nodes**2, problem.noise * problem.aspect_ratio * weights * nodes])
     terms = np.empty((2, num_steps + 1))
-    for k, residual in zip(range(num_steps + 1), _residual_polynomials(problem, nodes), strict=False):
+    for k, residual in zip(range(num_steps + 1), residual_polynomials(problem, nodes), strict=False):
         terms[:, k] = measures @ residual**2
     columns = {
         "noiseless": (terms[0], "squared norm of the gradient due to the distance at the start"),
@@ -297,6 +202,8 @@ def _curve(problem: _Problem, num_steps: int) -> "xr.Dataset":
         {name: (("step",), values, {"long_name": text}) for name, (values, text) in columns.items()},
         coords={"step": ("step", np.arange(num_steps + 1), {"long_name": "steps of the method"})},
         attrs=provenance(
+            schema=GRADIENT_NORMS_SCHEMA,
+            schema_version=_VERSION,
             method=problem.method,
             learning_rate=problem.learning_rate,
             momentum=problem.momentum,
@@ -304,20 +211,3 @@ def _curve(problem: _Problem, num_steps: int) -> "xr.Dataset":
             noise=problem.noise,
         ),
     )
-
-
-def _residual_polynomials(problem: _Problem, x: npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield ``P_0, P_1, ...`` at the eigenvalues."""
-    kept = 1.0 - problem.learning_rate * x
-    before = now = np.ones_like(x)
-    k = 0
-    while True:
-        yield now
-        if problem.method == "gradient_descent":
-            now = kept * now
-        elif problem.method == "nesterov":
-            extrapolation = max(k - 1, 0) / (k + 2)
-            before, now = now, kept * (now + extrapolation * (now - before))
-        else:
-            before, now = now, kept * now + problem.momentum * (now - before)
-        k += 1

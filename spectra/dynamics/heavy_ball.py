@@ -18,7 +18,24 @@ __all__ = ["HeavyBall", "optimal_heavy_ball"]
 
 @dataclass(frozen=True, kw_only=True)
 class HeavyBall:
-    """Constants of a heavy ball in torch's sum form: ``learning_rate``, ``momentum`` and the factor per step."""
+    """Constants of a heavy ball in torch's sum form: ``learning_rate``, ``momentum`` and the factor per step.
+
+    Attributes
+    ----------
+    learning_rate, momentum : float
+        ``h`` and ``beta``.
+    rate : float
+        Asymptotic factor on the error per step.
+
+    Notes
+    -----
+    Source: Polyak (1964).
+
+    Examples
+    --------
+    >>> HeavyBall(learning_rate=0.25, momentum=0.25, rate=0.5).rate
+    0.5
+    """
 
     learning_rate: float
     momentum: float
@@ -33,6 +50,10 @@ def optimal_heavy_ball(smallest: float, largest: float) -> HeavyBall:
     smallest, largest : float
         ``mu`` and ``L`` with ``0 < mu <= L``.
 
+    Returns
+    -------
+    HeavyBall
+
     Raises
     ------
     ArgumentError
@@ -41,6 +62,8 @@ def optimal_heavy_ball(smallest: float, largest: float) -> HeavyBall:
     Notes
     -----
     ``rate`` is asymptotic: the double root lets the error grow like ``t rate^t`` at the ends of the spectrum.
+
+    O(1) operations. Source: Polyak (1964).
 
     Examples
     --------

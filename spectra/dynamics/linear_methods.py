@@ -35,13 +35,22 @@ def linear_method_curve(
     problem, closure, num_steps, batch_size, sampling, record
         As for :func:`sgd_curve`; the closure is one over modes.
     coefficients : callable
-        ``(step, curvature) -> LinearStep`` for curvatures of shape (m,), see :mod:`spectra.dynamics.two_state`. It may
-        depend on the step, as momentum that grows with it does.
+        ``(step, curvature) -> LinearStep`` for a vector of curvatures, one by one, see
+        :mod:`spectra.dynamics.two_state`. It may depend on the step, as momentum that grows with it does.
 
     Returns
     -------
     xarray.Dataset
         As of :func:`sgd_curve`, without learning rate and stability.
+
+    Raises
+    ------
+    ArgumentError
+        For a closure that is not one over modes, or coefficients that return something else.
+
+    Notes
+    -----
+    O(m) per step. Derived here.
 
     Examples
     --------

@@ -6,7 +6,8 @@ Nodes :math:`\theta_i` with Gauss weights :math:`\omega_i` (of sum 1) of the sta
 * from the residual r with the matrix of the samples :math:`A A^T / n`, :math:`L\,\omega_i`: no division blows up the
   rounding of small nodes, and nodes at zero are the loss that stays.
 
-With m steps the loss of the first steps of gradient descent is exact; derived here.
+With m steps the loss of gradient descent is exact up to step m from the gradient, and up to step m - 1 from the
+residual; derived here.
 """
 
 from collections.abc import Callable

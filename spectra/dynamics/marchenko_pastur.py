@@ -185,7 +185,10 @@ class MarchenkoPasturSGD:
             raise NonFiniteError("epochs must be finite, got NaN or infinity; the limit of many epochs is `floor`")
         if np.any(epochs < 0.0):
             raise ArgumentError(f"epochs must not be negative, got {float(epochs.min())!r}")
-        return np.array([self._loss_at(float(t)) for t in epochs.ravel()], dtype=np.float64).reshape(epochs.shape)
+        # what decays below float64 is nothing, and what grows beyond it is infinite, whatever NumPy's error state
+        with np.errstate(under="ignore", over="ignore"):
+            losses = [self._loss_at(float(t)) for t in epochs.ravel()]
+        return np.array(losses, dtype=np.float64).reshape(epochs.shape)
 
     @property
     def _kappa(self) -> float:

@@ -32,8 +32,10 @@ NEGLIGIBLE = 100.0
 DEFLATION_TOLERANCE = 1e-4
 #: By how much the largest eigenvalues may exceed the trace by rounding and by their tolerance.
 TRACE_SLACK = 1e-3
-#: Nodes of the gradient within this of a deflated eigenvalue stand for it.
-SAME = 1e-2
+#: Nodes of the gradient within this of a deflated eigenvalue, relative, stand for it.
+SAME = 1e-3
+#: By how much the modes may hold more loss than there is, by rounding of float32.
+LOSS_SLACK = 0.05
 
 
 def from_operator(
@@ -95,10 +97,17 @@ def from_operator(
     Returns
     -------
     Quadratic
-        ``evidence`` holds ``num_matvecs``, ``trace_correction`` (factor on the weights of the rest that makes the
-        trace exact; far from 1 means few probes), ``unconverged`` (deflated pairs that missed their tolerance) and
-        ``forcing_change`` (largest change of the loss without noise, relative to the loss at the start, when half of
-        the gradient's Lanczos steps are left out, over the time scales that all the steps resolve).
+        ``evidence`` holds
+
+        - ``num_matvecs``;
+        - ``trace_correction``: factor on the weights of the rest that makes the trace exact; far from 1 means few
+          probes;
+        - ``unconverged``: deflated pairs that missed their tolerance;
+        - ``forcing_excess``: loss that the modes hold beyond the loss, by rounding;
+        - ``smallest_resolved``: smallest eigenvalue that was told from rounding, over the largest. What smaller ones
+          hold counts as floor, which is then too high, with float32 products by far;
+        - ``forcing_change``: largest change of the loss without noise, relative to the loss at the start, when half of
+          the gradient's Lanczos steps are left out, over the time scales that all the steps resolve.
 
     Raises
     ------
@@ -160,7 +169,14 @@ def from_operator(
     probes = start_vectors(like, num=as_count(num_probes, name="num_probes"), rng=seed, distribution="rademacher")
     tridiagonal = lanczos(rest, probes, num_steps=num_steps)
     kernel, weight = _quadrature([tridiagonal.ritz(i) for i in range(num_probes)], operator.shape[0], threshold)
+    told = kernel > threshold * max(float(np.max(kernel, initial=0.0)), float(np.max(values, initial=0.0)))
+    kernel, weight = kernel[told], weight[told]
     sampled = float(weight @ kernel)
+    if sampled == 0 and remaining > TRACE_SLACK * trace:
+        raise ArgumentError(
+            f"the trace {trace:.6g} is more than the sum of all eigenvalues, {np.sum(values):.6g}: trace and operator "
+            "are not of one matrix, or their units differ"
+        )
     correction = max(remaining, 0.0) / sampled if sampled > 0 else 1.0
     kernel, weight = np.append(values, kernel), np.append(np.ones_like(values), weight * correction)
     if gradient is not None:
@@ -168,12 +184,21 @@ def from_operator(
     else:
         found = loss_from_residual(sample_gram, residual, loss=loss, num_steps=num_gradient_steps, threshold=threshold)
     held = float(np.sum(found.losses))
-    eigenvalue = np.append(kernel, found.nodes)
+    if held > (1 + LOSS_SLACK) * loss:
+        raise ArgumentError(
+            f"the modes hold a loss of {held:.6g}, more than the loss of {loss:.6g}: Hessian and gradient are not "
+            "those of one sum of squares, or their units differ"
+        )
+    losses = found.losses * min(1.0, loss / held if held > 0 else 1.0)
+    own, nodes, losses = _shared(values[: kurtosis.size], found.nodes, losses)
+    eigenvalue = np.append(kernel, nodes)
+    neutral = np.full_like(eigenvalue, 1 + 1 / rows_per_sample)
+    neutral[: kurtosis.size] = kurtosis
     return Quadratic(
         eigenvalue=eigenvalue,
-        kurtosis=None if sample_squares is None else _kurtosis(eigenvalue, values, kurtosis, rows_per_sample),
-        multiplicity=np.append(weight, np.zeros_like(found.nodes)),
-        initial_loss=np.append(np.zeros_like(kernel), found.losses * min(1.0, loss / held if held > 0 else 1.0)),
+        kurtosis=None if sample_squares is None else neutral,
+        multiplicity=np.append(weight, np.zeros_like(nodes)),
+        initial_loss=np.concatenate([own, np.zeros(kernel.size - own.size), losses]),
         floor=max(loss - held, 0.0),
         offset=0.0 if reported_loss is None else reported_loss - loss,
         num_samples=num_samples,
@@ -186,6 +211,7 @@ def from_operator(
             "unconverged": float(unconverged),
             "forcing_change": found.change,
             "forcing_excess": max(held / loss - 1, 0.0),
+            "smallest_resolved": float(np.min(found.nodes) / max(np.max(found.nodes), np.max(values, initial=0.0))),
         },
     )
 
@@ -203,14 +229,19 @@ def _projected(operator: Operator, vectors: Array, *, like: Array) -> Operator:
     return Operator(product, like=like, name=f"{operator.name}, deflated")
 
 
-def _kurtosis(eigenvalue: Vector, known: Vector, kurtosis: Vector, rows_per_sample: float) -> Vector:
-    """Return fourth moments for all nodes: of the known eigenvalue at the same place, else neutral ones."""
-    result = np.full_like(eigenvalue, 1 + 1 / rows_per_sample)
-    if known.size:
-        nearest = np.argmin(np.abs(eigenvalue[:, None] - known), axis=1)
-        same = np.abs(eigenvalue - known[nearest]) <= SAME * known[nearest]
-        result[same] = kurtosis[nearest[same]]
-    return result
+def _shared(known: Vector, nodes: Vector, losses: Vector) -> tuple[Vector, Vector, Vector]:
+    r"""Give the loss of nodes at a known eigenvalue to it; return its loss, and the nodes and losses that are left.
+
+    A mode whose noise is measured must be one node: with its loss at another one, however close, the noise of its own
+    error and the factor :math:`\rho` that takes it off again would not cancel.
+    """
+    if not known.size or not nodes.size:
+        return np.zeros_like(known), nodes, losses
+    nearest = np.argmin(np.abs(nodes[:, None] - known), axis=1)
+    same = np.abs(nodes - known[nearest]) <= SAME * known[nearest]
+    own = np.zeros_like(known)
+    np.add.at(own, nearest[same], losses[same])
+    return own, nodes[~same], losses[~same]
 
 
 def _quadrature(probes: list[Ritz], dimension: int, threshold: float) -> tuple[Vector, Vector]:

@@ -1,5 +1,7 @@
 """The settings of ``torch.optim.SGD``, as a linear step."""
 
+from typing import Any
+
 import numpy as np
 
 from spectra.dynamics.quadratic import Vector
@@ -9,13 +11,17 @@ from spectra.errors import ArgumentError
 __all__ = ["method_step", "require_method"]
 
 
+#: Momentum closer to 1 than this leaves no digits to what it damps.
+MOST = 1 - 1e-9
+
+
 def method_step(curvature: Vector, *, learning_rate: float, momentum: float, nesterov: bool) -> LinearStep:
     """Return one step of SGD with momentum for modes of these curvatures."""
     form = nesterov_step if nesterov else heavy_ball_step
     return form(curvature, learning_rate=learning_rate, momentum=momentum)
 
 
-def require_method(closure: str, *, momentum: object, nesterov: bool) -> None:
+def require_method(closure: str, *, momentum: Any, nesterov: bool) -> None:
     """Raise unless momentum is in [0, 1) and the closure knows it.
 
     Raises
@@ -23,9 +29,14 @@ def require_method(closure: str, *, momentum: object, nesterov: bool) -> None:
     ArgumentError
         The message says what came and what to do.
     """
-    values = np.asarray(momentum, dtype=np.float64)
-    if not np.all((values >= 0) & (values < 1)):
-        raise ArgumentError(f"momentum must lie in [0, 1); got {momentum!r}")
+    try:
+        values = np.asarray(momentum, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"momentum must be a number, or one per step; got {momentum!r}") from error
+    if not np.all((values >= 0) & (values <= MOST)):
+        raise ArgumentError(f"momentum must lie in [0, 1), and at most at 1 - 1e-9; got {momentum!r}")
+    if not isinstance(nesterov, bool | np.bool_):
+        raise ArgumentError(f"nesterov must be True or False; got {nesterov!r}")
     if nesterov and not np.any(values > 0):
         raise ArgumentError("nesterov=True needs a momentum above 0")
     if np.any(values > 0) and closure in ("row_resolved", "exact", "continuous"):

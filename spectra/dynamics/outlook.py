@@ -6,20 +6,24 @@ from typing import Any, Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from spectra.arrays import finite_number
 from spectra.dynamics.closed_form import ClosedForm
-from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
+from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, require_closure, shared_noise
+from spectra.dynamics.compression import cheaper
 from spectra.dynamics.critical import kernel_norm
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.quadratic import Quadratic, Vector
 from spectra.dynamics.sgd import sgd_curve
+from spectra.dynamics.steps import constant_rate
 from spectra.dynamics.two_state import moment_matrix, response
 from spectra.errors import ArgumentError
+from spectra.start_vectors import as_count
 
 __all__ = ["StepsToTarget", "floor", "rate", "steps_to_target"]
 
-#: Points per factor of ten on which a first passage is looked for.
+#: Points per factor of ten on which a first passage is looked for: neighbors differ by 1 % (design choice).
 PER_DECADE = 200
-#: Steps that a recursion takes at most in search of a target.
+#: Steps that a recursion takes at most in search of a target: some seconds (design choice).
 MAX_RECURSION = 2**17
 
 
@@ -32,8 +36,8 @@ class StepsToTarget:
     num_steps : int or None
         First step; None if it is not reached.
     status : {"reached", "passing", "unreachable: floor", "unstable", "too slow"}
-        ``"passing"``: reached, but the loss rises above it again, because the floor is higher. ``"too slow"``: not
-        within ``max_steps``.
+        ``"passing"``: reached, but the loss is above it again later: the floor is higher, or momentum overshoots.
+        ``"too slow"``: not within ``max_steps``.
     floor : float
         Loss after infinitely many steps; infinite if unstable.
     """
@@ -55,14 +59,24 @@ def floor(
 ) -> float:
     r"""Return the expected loss after infinitely many steps, :math:`L_* / (1 - \|K\|)`, infinite if unstable.
 
+    Parameters
+    ----------
+    problem, closure, learning_rate, batch_size, sampling, momentum, nesterov
+        As for :func:`spectra.dynamics.sgd_curve`; constant settings. A learning rate of 0 leaves the loss as it is.
+
+    Returns
+    -------
+    float
+        In the units of the problem, with its offset.
+
     Raises
     ------
     ArgumentError
-        For a closure without a kernel.
+        For a closure without a kernel, and settings that cannot be used.
 
     Notes
     -----
-    Source: Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396.
+    O(m). Source: Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396.
 
     Examples
     --------
@@ -76,7 +90,9 @@ def floor(
     ... )
     2.0
     """
-    noise = _noise(problem, batch_size, sampling)
+    noise = shared_noise(problem, batch_size=batch_size, sampling=sampling)
+    if learning_rate == 0:
+        return problem.loss
     norm = kernel_norm(
         problem, closure=closure, learning_rate=learning_rate, noise=noise, momentum=momentum, nesterov=nesterov
     )
@@ -98,15 +114,26 @@ def rate(
     It is the larger of the slowest mode's :math:`\rho` and the root z of :math:`\sum_k K(k) z^{-k-1} = 1` (the
     Malthusian exponent), which exceeds it where noise feeds itself: the loss of all modes then decays together.
 
+    Parameters
+    ----------
+    problem, closure, learning_rate, batch_size, sampling, momentum, nesterov
+        As for :func:`spectra.dynamics.sgd_curve`; constant settings.
+
+    Returns
+    -------
+    float
+        Factor per step; 0 where there is nothing to lose.
+
     Raises
     ------
     ArgumentError
-        For a closure other than those over modes.
+        For a closure other than those over modes, and settings that cannot be used.
 
     Notes
     -----
-    With many small eigenvalues it says little: it is the rate of the very last of the loss. :func:`steps_to_target`
-    looks at the whole curve.
+    One eigendecomposition of order m; with momentum O(m) for each of some tens of evaluations. With many small
+    eigenvalues it says little: it is the rate of the very last of the loss. :func:`steps_to_target` looks at the whole
+    curve.
 
     Source: Paquette, Lee, Pedregosa and Paquette (2021), arXiv 2102.04396; for momentum derived here.
 
@@ -121,7 +148,10 @@ def rate(
     require_method(closure, momentum=momentum, nesterov=nesterov)
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"a rate is known for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
-    noise = _noise(problem, batch_size, sampling)
+    noise = shared_noise(problem, batch_size=batch_size, sampling=sampling)
+    learning_rate = constant_rate(learning_rate, largest=problem.largest)
+    if problem.unit != 1:
+        problem, learning_rate = problem.scaled(problem.unit), learning_rate / problem.unit
     chi = chi_of(closure, problem)
     if momentum:
         return _two_state_rate(problem, noise, chi, learning_rate, momentum, nesterov)
@@ -151,6 +181,10 @@ def steps_to_target(
     max_steps : int
         Where to give up; with momentum the search also ends after 131072 steps.
 
+    Returns
+    -------
+    StepsToTarget
+
     Raises
     ------
     ArgumentError
@@ -170,8 +204,9 @@ def steps_to_target(
     >>> steps_to_target(problem, 1.01, closure="limit", learning_rate=0.1).status
     'unreachable: floor'
     """
-    if not np.isfinite(target):
-        raise ArgumentError(f"target must be a finite loss; got {target}")
+    target = finite_number(target, name="target")
+    max_steps = as_count(max_steps, name="max_steps")
+    learning_rate = constant_rate(learning_rate, largest=problem.largest)
     settings: dict[str, Any] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -184,25 +219,28 @@ def steps_to_target(
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"times are found for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
     last = floor(problem, closure=closure, **settings)
-    if momentum:
-        found = _passage_by_recursion(problem, target, closure, settings, min(max_steps, MAX_RECURSION))
+    stays = bool(last <= target + 4 * np.finfo(np.float64).eps * abs(target))
+    found: int | None
+    if learning_rate == 0:
+        found = 0 if problem.loss <= target else None
+    elif momentum:
+        found, stays_so_far = _passage_by_recursion(problem, target, closure, settings, min(max_steps, MAX_RECURSION))
+        stays = bool(stays and stays_so_far)
     else:
-        noise = _noise(problem, batch_size, sampling)
-        form = ClosedForm(problem, learning_rate=learning_rate, noise=noise, chi=chi_of(closure, problem))
-        found = _passage(form, target - problem.offset, max_steps)
+        noise = shared_noise(problem, batch_size=batch_size, sampling=sampling)
+        model = cheaper(problem, closure=closure, momentum=momentum)
+        unit = model.unit
+        model = model if unit == 1 else model.scaled(unit)
+        form = ClosedForm(model, learning_rate=learning_rate / unit, noise=noise, chi=chi_of(closure, model))
+        found = _passage(form, (target - problem.offset) * unit, max_steps)
     status: Literal["reached", "passing", "unreachable: floor", "unstable", "too slow"]
     if found is not None:
-        status = "reached" if last < target else "passing"
+        status = "reached" if stays else "passing"
     elif np.isinf(last):
         status = "unstable"
     else:
-        status = "unreachable: floor" if target <= last else "too slow"
+        status = "unreachable: floor" if target <= last and learning_rate > 0 else "too slow"
     return StepsToTarget(num_steps=found, status=status, floor=last)
-
-
-def _noise(problem: Quadratic, batch_size: int, sampling: Sampling) -> float:
-    factor = noise_factor(batch_size, num_samples=problem.num_samples, sampling=sampling)
-    return float(factor) / problem.rows_per_sample
 
 
 def _passage(form: ClosedForm, target: float, max_steps: int) -> int | None:
@@ -227,7 +265,8 @@ def _passage(form: ClosedForm, target: float, max_steps: int) -> int | None:
 
 def _passage_by_recursion(
     problem: Quadratic, target: float, closure: Closure, settings: dict[str, Any], max_steps: int
-) -> int | None:
+) -> tuple[int | None, bool]:
+    """Return the first step at or below the target, and whether the loss stays there for four times as many."""
     length = min(256, max_steps)
     while True:
         curve = sgd_curve(
@@ -237,32 +276,38 @@ def _passage_by_recursion(
             record=np.arange(length + 1),
             **settings,
         )
-        below = np.flatnonzero(curve["loss"].values <= target)
-        if below.size:
-            return int(below[0])
+        is_below = curve["loss"].values <= target
+        first = int(np.argmax(is_below))
+        if is_below[first] and (length >= min(5 * first, max_steps)):
+            return first, bool(np.all(is_below[first:]))
         if length >= max_steps or not np.isfinite(curve["loss"].values[-1]):
-            return None
+            return (first if is_below[first] else None), False
         length = min(4 * length, max_steps)
 
 
 def _two_state_rate(
     problem: Quadratic, noise: float, chi: Vector, learning_rate: float, momentum: float, nesterov: bool
 ) -> float:
-    lam = problem.eigenvalue
+    counts = (problem.initial_loss > 0) | ((noise > 0) & (problem.multiplicity > 0))
+    lam, chi, multiplicity = problem.eigenvalue[counts], chi[counts], problem.multiplicity[counts]
     step = method_step(lam, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov)
     source = response(step)
     own = moment_matrix(step)
     own[:, :, 0] += noise * (chi * lam**2)[:, None] * source
-    slowest = float(np.max(np.abs(np.linalg.eigvals(own))))
-    weight = noise * problem.multiplicity * lam**2
+    slowest = float(np.max(np.abs(np.linalg.eigvals(own)), initial=0.0))
+    weight = noise * multiplicity * lam**2
 
     def excess(z: float) -> float:
         answer = np.linalg.solve(z * np.eye(3) - own, source[:, :, None])[:, 0, 0]
         return float(weight @ answer) - 1
 
-    low, high = slowest * (1 + 1e-12), max(2.0, 2 * slowest)
-    if noise == 0 or excess(low) <= 0:
+    # Above the slowest mode the excess falls from infinity to -1. That mode is known to about 1e-8 only where two
+    # eigenvalues meet, and below it the sign is anything, so that the root is bracketed from a little further away.
+    begins = slowest * (1 + np.geomspace(1e-13, 1.0, 40))
+    low = next((z for z in begins if excess(z) > 0), None) if noise > 0 else None
+    if low is None:
         return slowest
+    high = max(2.0, 2 * low)
     while excess(high) > 0:
         high *= 2
     return float(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))

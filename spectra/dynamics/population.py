@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Quadratic, Vector
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.arrays import finite_number
+from spectra.dynamics.quadratic import Quadratic, Vector, frozen_array
+from spectra.errors import ArgumentError, ShapeError
 
 __all__ = ["Population"]
 
@@ -45,14 +46,14 @@ class Population:
 
     def __post_init__(self) -> None:
         """Check shapes and numbers."""
-        hessian, minimizer = (np.asarray(x, dtype=np.float64) for x in (self.hessian, self.minimizer))
+        hessian = frozen_array(self.hessian, name="hessian")
+        minimizer = frozen_array(self.minimizer, name="minimizer")
+        object.__setattr__(self, "floor", finite_number(self.floor, name="floor"))
         if minimizer.ndim != 1 or hessian.shape != 2 * minimizer.shape:
             raise ShapeError(
                 f"hessian of shape (d, d) and minimizer of shape (d,) are needed; got {hessian.shape} and "
                 f"{minimizer.shape}"
             )
-        if not (np.all(np.isfinite(hessian)) and np.all(np.isfinite(minimizer)) and np.isfinite(self.floor)):
-            raise NonFiniteError("hessian, minimizer and floor must be finite")
         if np.max(np.abs(hessian - hessian.T)) > 1e-8 * np.max(np.abs(hessian)):
             raise ArgumentError("hessian must be symmetric")
         object.__setattr__(self, "hessian", hessian)

@@ -43,10 +43,21 @@ def power_law_resolvent(
     block : float
         Logarithmic width of a block in the index j; 0 lumps nothing.
 
+    Returns
+    -------
+    FeatureResolvent
+        Of O(log(v) / block) distinct entries.
+
     Raises
     ------
     ArgumentError, NonFiniteError
         As for :func:`power_law_features`.
+
+    Notes
+    -----
+    O(entries) operations.
+
+    Source: Paquette, Paquette, Xiao and Pennington (2024), arXiv 2405.15074; the blocks are derived.
 
     Examples
     --------

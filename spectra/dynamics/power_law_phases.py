@@ -57,6 +57,15 @@ class PowerLawTerm:
         See :mod:`spectra.dynamics.power_law_phases`.
     time, size : float
         Exponents, positive where the term falls.
+
+    Notes
+    -----
+    Source: see the module.
+
+    Examples
+    --------
+    >>> power_law_phase(1.0, 0.25).terms[0]
+    PowerLawTerm(name='target', time=0.75, size=0.0)
     """
 
     name: str
@@ -83,6 +92,15 @@ class PowerLawPhase:
     parameter_exponent, loss_exponent : float
         The best size grows like :math:`f^{\text{parameter_exponent}}` with the budget f, the steps times d, and its
         loss falls like :math:`f^{-\text{loss_exponent}}`.
+
+    Notes
+    -----
+    Source: see the module.
+
+    Examples
+    --------
+    >>> power_law_phase(1.0, 0.25).balance
+    ('target', 'floor')
     """
 
     name: str
@@ -104,6 +122,10 @@ def power_law_phase(data_decay: float, target_decay: float) -> PowerLawPhase:
         :math:`\alpha` and :math:`\beta` of :func:`spectra.dynamics.power_law_features`, with
         :math:`\alpha + \beta > 1/2`, so that the loss at the start does not grow with v.
 
+    Returns
+    -------
+    PowerLawPhase
+
     Raises
     ------
     ArgumentError
@@ -117,6 +139,10 @@ def power_law_phase(data_decay: float, target_decay: float) -> PowerLawPhase:
     Exponents are those of large sizes. In phase IVb, and near any boundary, terms differ by small powers of d, and the
     loss exponent at a billion parameters can still be 10 % off; :func:`spectra.dynamics.power_law_equivalent` computes
     the curve at any size.
+
+    O(1) operations.
+
+    Source: Paquette, Paquette, Xiao and Pennington (2024), arXiv 2405.15074, for the phases; derived here.
 
     Examples
     --------

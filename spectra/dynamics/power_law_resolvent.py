@@ -62,6 +62,10 @@ class FeatureResolvent:
     ShapeError, NonFiniteError
         If they are not vectors of one length, or not finite.
 
+    Notes
+    -----
+    Source: see the module.
+
     Examples
     --------
     With all entries equal it is the law of Marchenko and Pastur, whose trace at -1 is a square root.

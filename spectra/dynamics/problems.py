@@ -3,13 +3,17 @@ r"""Problems from arrays: eigenvalues, a data matrix, a kernel, a stream."""
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Coordinates, Quadratic, Rows, Vector
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.arrays import finite_number
+from spectra.dynamics.largest import largest_eigenvalue
+from spectra.dynamics.quadratic import Coordinates, Quadratic, Rows, Vector, frozen_array
+from spectra.errors import ArgumentError, ShapeError
 
 __all__ = ["from_data", "from_eigenvalues", "from_kernel", "streaming"]
 
 #: Eigenvalues below this share of the largest count as zero: squares of singular values that are rounding of float64.
 NEGLIGIBLE = 1e-12
+#: Entries of A whose squares, summed, stay within float64.
+SMALLEST = 1e-140
 
 
 def from_eigenvalues(
@@ -38,6 +42,10 @@ def from_eigenvalues(
         1 each by default.
     num_samples, largest_row, name
         See :class:`Quadratic`.
+
+    Returns
+    -------
+    Quadratic
 
     Raises
     ------
@@ -98,7 +106,7 @@ def from_data(
 
     Notes
     -----
-    One singular value decomposition, O(n d min(n, d)).
+    One singular value decomposition, O(n d min(n, d)). Derived here.
 
     Examples
     --------
@@ -106,21 +114,32 @@ def from_data(
     >>> problem.eigenvalue.tolist(), problem.initial_loss.round(12).tolist(), problem.loss
     ([2.0, 0.5], [1.0, 0.25], 1.25)
     """
-    matrix, target = np.asarray(A, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    matrix, target = frozen_array(A, name="A"), frozen_array(b, name="b")
     if matrix.ndim != 2 or 0 in matrix.shape or target.ndim not in (1, 2) or target.shape[0] != matrix.shape[0]:
         raise ShapeError(f"A (n, d) and b (n,) or (n, C) are needed; got {matrix.shape} and {target.shape}")
-    at = np.zeros((matrix.shape[1], *target.shape[1:])) if start is None else np.asarray(start, dtype=np.float64)
+    if target.size == 0:
+        raise ShapeError(f"at least one output is needed; got b of shape {target.shape}")
+    at = np.zeros((matrix.shape[1], *target.shape[1:])) if start is None else frozen_array(start, name="start")
     if at.shape != (matrix.shape[1], *target.shape[1:]):
         raise ShapeError(f"start must have shape {(matrix.shape[1], *target.shape[1:])}; got {at.shape}")
-    if not all(np.all(np.isfinite(x)) for x in (matrix, target, at)):
-        raise NonFiniteError("A, b and start must be finite")
+    size = float(np.max(np.abs(matrix)))
+    if size == 0:
+        raise ArgumentError("A is zero, so that there is no curvature and nothing to lose")
+    if not SMALLEST < size < 1 / SMALLEST:
+        raise ArgumentError(f"squares of A over- or underflow; scale it: its largest entry is {size:.3g}")
     n = matrix.shape[0]
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
     kept = singular**2 > NEGLIGIBLE * singular[0] ** 2
     left, singular, basis = left[:, kept], singular[kept], right[kept].T
     residual = matrix @ at - target
     sizes = float(np.max(np.sum(matrix**2, axis=1)))
-    common = {"num_samples": n, "largest_row": sizes or None, "name": name, "kurtosis": n * np.sum(left**4, axis=0)}
+    common = {
+        "num_samples": n,
+        "largest_row": sizes,
+        "row_bound": _row_bound(left, np.sum(matrix**2, axis=1)),
+        "name": name,
+        "kurtosis": n * np.sum(left**4, axis=0),
+    }
     q = (left.T @ residual) ** 2 / (2 * n)
     rest = residual - left @ (left.T @ residual)
     floor = float(np.sum(rest**2)) / (2 * n)
@@ -157,6 +176,12 @@ def from_kernel(K: npt.ArrayLike, y: npt.ArrayLike, *, name: str = "kernel") -> 
         Kernel matrix of the samples, symmetric positive semidefinite; not divided by n.
     y : array_like, shape (n,)
         Targets.
+    name : str
+        For reports.
+
+    Returns
+    -------
+    Quadratic
 
     Raises
     ------
@@ -164,6 +189,10 @@ def from_kernel(K: npt.ArrayLike, y: npt.ArrayLike, *, name: str = "kernel") -> 
         If K is not symmetric or clearly indefinite.
     ShapeError, NonFiniteError
         If the arrays do not fit or are not finite.
+
+    Notes
+    -----
+    One eigendecomposition of order n. Derived here.
 
     Examples
     --------
@@ -175,15 +204,13 @@ def from_kernel(K: npt.ArrayLike, y: npt.ArrayLike, *, name: str = "kernel") -> 
     >>> bool(np.allclose(ours.eigenvalue, linear.eigenvalue) and np.allclose(ours.initial_loss, linear.initial_loss))
     True
     """
-    matrix, target = np.asarray(K, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    matrix, target = frozen_array(K, name="K"), frozen_array(y, name="y")
     if matrix.ndim != 2 or matrix.shape != (*target.shape, *target.shape) or target.size == 0:
         raise ShapeError(f"K (n, n) and y (n,) are needed; got {matrix.shape} and {target.shape}")
-    if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(target))):
-        raise NonFiniteError("K and y must be finite")
     scale = float(np.max(np.abs(matrix)))
     if np.max(np.abs(matrix - matrix.T)) > 1e-8 * scale:
         raise ArgumentError("a kernel matrix must be symmetric")
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    values, vectors = np.linalg.eigh(matrix / 2 + matrix.T / 2)
     values, vectors = values[::-1], vectors[:, ::-1]
     if values[-1] < -1e-8 * max(values[0], 0.0) or values[0] <= 0:
         raise ArgumentError(
@@ -202,6 +229,7 @@ def from_kernel(K: npt.ArrayLike, y: npt.ArrayLike, *, name: str = "kernel") -> 
         floor=float(rest @ rest) / (2 * n),
         num_samples=n,
         largest_row=float(np.max(np.diag(matrix))),
+        row_bound=_row_bound(left, np.diag(matrix)),
         kurtosis=n * np.sum(left**4, axis=0),
         rows=Rows(features=left * root, residual=rest, error=-onto / root),
         name=name,
@@ -224,6 +252,12 @@ def streaming(
         :math:`e_j = v_j \cdot (x_0 - x_*)`.
     noise : float
         :math:`\sigma`, standard deviation of the label noise.
+    name : str
+        For reports.
+
+    Returns
+    -------
+    Quadratic
 
     Raises
     ------
@@ -240,8 +274,9 @@ def streaming(
     1.5
     """
     lam, e = _vectors(covariance=covariance, error=error)
-    if not (noise >= 0 and np.isfinite(noise)):
-        raise ArgumentError(f"noise is a standard deviation and must not be negative; got {noise}")
+    noise = finite_number(noise, name="noise")
+    if not 0 <= noise < 1 / SMALLEST:
+        raise ArgumentError(f"noise is a standard deviation and must not be negative or overflow; got {noise}")
     return Quadratic(
         eigenvalue=lam,
         multiplicity=np.ones_like(lam),
@@ -252,21 +287,22 @@ def streaming(
     )
 
 
+def _row_bound(left: Vector, sizes: Vector) -> float:
+    r"""Return the largest eigenvalue of :math:`\sum_i |a_i|^2 u_i u_i^T`, rows of left singular vectors."""
+    return largest_eigenvalue(lambda v: left.T @ (sizes * (left @ v)), left.shape[1], start=np.ones(left.shape[1]))
+
+
 def _vectors(**given: npt.ArrayLike) -> list[Vector]:
-    arrays = [np.asarray(value, dtype=np.float64) for value in given.values()]
+    arrays = [frozen_array(value, name=name) for name, value in given.items()]
     if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(given, arrays, strict=True))
         raise ShapeError(f"vectors of one length are needed; got {shapes}")
-    for name, array in zip(given, arrays, strict=True):
-        if not np.all(np.isfinite(array)):
-            raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)][0]}")
     return arrays
 
 
 def _floor(loss: float, held: float) -> float:
     """Return what is left of a loss after what the modes hold; rounding below zero is zero."""
-    if not np.isfinite(loss):
-        raise NonFiniteError(f"loss must be finite; got {loss}")
+    loss = finite_number(loss, name="loss")
     left = loss - held
     if left < -1e-6 * max(held, abs(loss)):
         raise ArgumentError(

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, NonFiniteError, SchemaError, ShapeError
 from spectra.provenance import provenance
+from spectra.start_vectors import as_count
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows"]
+__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows", "frozen_array"]
 
 QUADRATIC_SCHEMA = "spectra/quadratic"
 QUADRATIC_SCHEMA_VERSION = 1
+#: Curvatures up to this, and from its inverse, are used as they are: their fourth powers stay within float64.
+MODERATE = 1e50
 
 Vector = npt.NDArray[np.float64]
 
@@ -96,6 +100,9 @@ class Quadratic:
         Residuals that a sample brings at once: its outputs. They share one draw, so that the noise is divided by it.
     largest_row : float or None
         :math:`\max_i |a_i|^2`, curvature of the steepest sample alone.
+    row_bound : float or None
+        Smallest number with :math:`\tfrac1n \sum_i |a_i|^2 a_i a_i^T \preceq \text{row\_bound} \cdot H`: a mean over
+        samples where ``largest_row`` is the worst of them, and at most that.
     kurtosis : ndarray, shape (m,), or None
         :math:`\kappa_j = n \sum_i |A_i v_j|^4 / (\sum_i |A_i v_j|^2)^2` with the rows of sample i, which is
         :math:`n \sum_i u_{ij}^4` of left singular vectors: 1 if every sample takes the same part in a mode, 3 for
@@ -144,6 +151,7 @@ class Quadratic:
     offset: float = 0.0
     rows_per_sample: float = 1.0
     largest_row: float | None = None
+    row_bound: float | None = None
     kurtosis: Vector | None = None
     rows: Rows | None = None
     coordinates: Coordinates | None = None
@@ -151,26 +159,26 @@ class Quadratic:
     name: str = "quadratic"
 
     def __post_init__(self) -> None:
-        """Check what every equation relies on."""
-        arrays = {"eigenvalue": self.eigenvalue, "multiplicity": self.multiplicity, "initial_loss": self.initial_loss}
-        if self.kurtosis is not None:
-            arrays["kurtosis"] = self.kurtosis
-        for name, given in arrays.items():
-            array = np.asarray(given, dtype=np.float64)
-            if array.ndim != 1 or array.shape != np.shape(self.eigenvalue):
-                raise ShapeError(
-                    f"{name} must be a vector with one entry per node, {np.shape(self.eigenvalue)}; got {array.shape}"
-                )
-            if not np.all(np.isfinite(array)):
-                raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)][0]}")
+        """Check what every equation relies on, and keep copies that nobody writes to."""
+        shape = np.shape(self.eigenvalue)
+        for name in ("eigenvalue", "multiplicity", "initial_loss", "kurtosis"):
+            given = getattr(self, name)
+            if name == "kurtosis" and given is None:
+                continue
+            array = frozen_array(given, name=name)
+            if array.ndim != 1 or array.shape != shape:
+                raise ShapeError(f"{name} must be a vector with one entry per node, {shape}; got {array.shape}")
             if np.any(array < 0):
                 raise ArgumentError(f"{name} must not be negative; got {array.min():.6g}")
             object.__setattr__(self, name, array)
-        for name in ("floor", "offset", "rows_per_sample"):
+        for name in ("floor", "offset", "rows_per_sample", "largest_row", "row_bound"):
             value = getattr(self, name)
-            if not np.isfinite(value):
-                raise NonFiniteError(f"{name} must be finite; got {value}")
-            object.__setattr__(self, name, float(value))
+            if value is not None or name not in ("largest_row", "row_bound"):
+                object.__setattr__(self, name, finite_number(value, name=name))
+        if self.num_samples is not None:
+            object.__setattr__(self, "num_samples", as_count(self.num_samples, name="num_samples"))
+        object.__setattr__(self, "name", str(self.name))
+        object.__setattr__(self, "evidence", {str(key): float(value) for key, value in self.evidence.items()})
         if self.eigenvalue.size == 0 or np.any(self.eigenvalue == 0) or self.trace <= 0:
             raise ArgumentError(
                 "at least one positive eigenvalue with positive multiplicity is needed, and none that is zero: "
@@ -180,10 +188,10 @@ class Quadratic:
             raise ArgumentError(f"floor is a loss of squares and must not be negative; got {self.floor}")
         if self.rows_per_sample < 1:
             raise ArgumentError(f"rows_per_sample must be at least 1; got {self.rows_per_sample}")
-        if self.num_samples is not None and (int(self.num_samples) != self.num_samples or self.num_samples < 1):
-            raise ArgumentError(f"num_samples must be a whole number from 1, or None for a stream; {self.num_samples}")
-        if self.largest_row is not None and not 0 < self.largest_row < np.inf:
-            raise ArgumentError(f"largest_row must be positive and finite; got {self.largest_row}")
+        for name in ("largest_row", "row_bound"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ArgumentError(f"{name} must be positive; got {value}")
 
     @property
     def trace(self) -> float:
@@ -212,8 +220,9 @@ class Quadratic:
         >>> problem.scaled(2.0).largest, problem.scaled(2.0).loss
         (2.0, 2.0)
         """
-        if not 0 < factor < np.inf:
-            raise ArgumentError(f"factor must be positive and finite; got {factor}")
+        factor = finite_number(factor, name="factor")
+        if not factor > 0:
+            raise ArgumentError(f"factor must be positive; got {factor}")
         root = float(np.sqrt(factor))
         return replace(
             self,
@@ -222,22 +231,28 @@ class Quadratic:
             floor=self.floor * factor,
             offset=self.offset * factor,
             largest_row=None if self.largest_row is None else self.largest_row * factor,
+            row_bound=None if self.row_bound is None else self.row_bound * factor,
             rows=self.rows
             and Rows(features=self.rows.features * root, residual=self.rows.residual * root, error=self.rows.error),
         )
+
+    @property
+    def unit(self) -> float:
+        """A factor that brings the curvature near 1 where squares of it would leave float64; 1 otherwise."""
+        return 1.0 if 1 / MODERATE < self.largest < MODERATE else 1.0 / self.largest
 
     def to_dataset(self) -> "xr.Dataset":
         """Return nodes and numbers as a dataset that :func:`spectra.save` keeps; rows and coordinates are left out."""
         import xarray as xr
 
         variables: dict[str, Any] = {
-            "eigenvalue": ("node", self.eigenvalue),
-            "multiplicity": ("node", self.multiplicity),
-            "initial_loss": ("node", self.initial_loss),
+            "eigenvalue": ("node", self.eigenvalue.copy()),
+            "multiplicity": ("node", self.multiplicity.copy()),
+            "initial_loss": ("node", self.initial_loss.copy()),
         }
         if self.kurtosis is not None:
-            variables["kurtosis"] = ("node", self.kurtosis)
-        optional = {"num_samples": self.num_samples, "largest_row": self.largest_row}
+            variables["kurtosis"] = ("node", self.kurtosis.copy())
+        optional = {"num_samples": self.num_samples, "largest_row": self.largest_row, "row_bound": self.row_bound}
         return xr.Dataset(
             variables,
             attrs=provenance(
@@ -274,17 +289,43 @@ class Quadratic:
         ]
         if missing:
             raise SchemaError(f"a {QUADRATIC_SCHEMA} dataset needs {', '.join(missing)}")
-        samples = attrs.get("num_samples")
-        return cls(
-            eigenvalue=dataset["eigenvalue"].values,
-            multiplicity=dataset["multiplicity"].values,
-            initial_loss=dataset["initial_loss"].values,
-            kurtosis=dataset["kurtosis"].values if "kurtosis" in dataset else None,
-            floor=float(attrs["floor"]),
-            offset=float(attrs["offset"]),
-            rows_per_sample=float(attrs["rows_per_sample"]),
-            num_samples=None if samples is None else int(samples),
-            largest_row=attrs.get("largest_row"),
-            evidence=json.loads(attrs.get("evidence", "{}")),
-            name=str(attrs.get("problem", "quadratic")),
-        )
+        try:
+            return cls(
+                eigenvalue=dataset["eigenvalue"].values,
+                multiplicity=dataset["multiplicity"].values,
+                initial_loss=dataset["initial_loss"].values,
+                kurtosis=dataset["kurtosis"].values if "kurtosis" in dataset else None,
+                floor=attrs["floor"],
+                offset=attrs["offset"],
+                rows_per_sample=attrs["rows_per_sample"],
+                num_samples=attrs.get("num_samples"),
+                largest_row=attrs.get("largest_row"),
+                row_bound=attrs.get("row_bound"),
+                evidence=json.loads(attrs.get("evidence", "{}")),
+                name=str(attrs.get("problem", "quadratic")),
+            )
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise SchemaError(f"a {QUADRATIC_SCHEMA} dataset is damaged: {error}") from error
+
+
+def frozen_array(given: npt.ArrayLike, *, name: str) -> Vector:
+    """Return a read-only float64 copy of real, finite numbers.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no real numbers.
+    NonFiniteError
+        If one is NaN or infinite.
+    """
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name} must be an array of real numbers; got {type(given).__name__}") from error
+    if array.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        raise ArgumentError(f"{name} must be an array of real numbers without a mask; got {array.dtype}")
+    copy = np.array(array, dtype=np.float64)
+    if not np.all(np.isfinite(copy)):
+        raise NonFiniteError(f"{name} must be finite; got {copy[~np.isfinite(copy)].flat[0]}")
+    copy.flags.writeable = False
+    return copy

@@ -35,6 +35,12 @@ class Curve:
     noise_free: Vector
     risk: Vector | None = None
 
+    def scaled(self, factor: float) -> "Curve":
+        """Return the losses times a factor; a population's risk has units of its own."""
+        if factor == 1:
+            return self
+        return Curve(loss=self.loss * factor, noise_free=self.noise_free * factor, risk=self.risk)
+
 
 def segments(record: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Return the spans between recorded steps, from 0 on: what is iterated before each record."""

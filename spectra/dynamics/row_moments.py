@@ -90,7 +90,7 @@ def _follow(
     total = int(record[-1])
     rates, factors = (np.broadcast_to(value, (total,)) for value in (learning_rate, noise))
     error = _rows(problem).error.copy()
-    limit = LARGEST * (problem.floor + float(np.sum(problem.initial_loss)))
+    limit = LARGEST * max(problem.floor + float(np.sum(problem.initial_loss)), np.finfo(np.float64).tiny)
     losses = np.full(len(record), np.inf)
     for i, (begin, end) in enumerate(segments(record)):
         for k in range(begin, end):

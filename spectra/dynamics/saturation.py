@@ -1,16 +1,18 @@
 r"""How far larger batches help: fewest steps and samples to a loss, batch size by batch size."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, require_closure
 from spectra.dynamics.compression import cheaper
 from spectra.dynamics.outlook import floor
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.stability import NEAR_CRITICAL, stability
+from spectra.dynamics.steps import per_step
 from spectra.errors import ArgumentError
 from spectra.provenance import provenance
 from spectra.start_vectors import as_count
@@ -18,15 +20,26 @@ from spectra.start_vectors import as_count
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["batch_saturation", "batch_sizes_around", "implicit_conditioning_ratio"]
+__all__ = [
+    "SATURATION_SCHEMA",
+    "SATURATION_SCHEMA_VERSION",
+    "batch_saturation",
+    "batch_sizes_around",
+    "implicit_conditioning_ratio",
+]
 
-#: Learning rates tried at each batch size, from 1/30 of the cap up: neighbors differ by 1.36.
+SATURATION_SCHEMA = "spectra/saturation"
+SATURATION_SCHEMA_VERSION = 1
+
+#: Learning rates tried at each batch size, from 1/30 of the cap up: neighbors differ by 1.36 (design choice).
 NUM_RATES, LOWEST = 12, 1 / 30
-#: Samples relative to the fewest at which a batch size counts as saturated.
+#: Samples relative to the fewest at which a batch size counts as saturated: where steps and samples cost alike.
 KNEE = 2.0
-#: Steps of the first attempt at the target; each further one doubles them.
+#: Default target: share of the way from the minimum to the loss at the start (design choice).
+SHARE = 0.1
+#: Steps of the first attempt at the target; each further one doubles them (design choice).
 FIRST = 64
-#: Ratio of the batch sizes that are compared by default.
+#: Ratio of the batch sizes that are compared by default (design choice).
 RATIO = 4
 
 
@@ -34,14 +47,14 @@ def batch_saturation(
     problem: Quadratic,
     *,
     closure: Closure,
-    batch_sizes: Sequence[int],
+    batch_sizes: npt.ArrayLike,
     target: float | None = None,
     sampling: Sampling = "without_replacement",
     momentum: float = 0.0,
     nesterov: bool = False,
     max_steps: int = 2**17,
 ) -> "xr.Dataset":
-    r"""Return, for each batch size, the fewest steps in which the expected loss reaches a target, and their samples.
+    r"""Return, for each batch size, the fewest steps until the expected loss stays below a target, and their samples.
 
     At small batches steps fall like 1/B and samples stay; beyond a knee steps stay and samples grow like B. The
     learning rate is the best of 12 from 1/30 to 0.8 of the critical one, among those whose floor is below the target.
@@ -87,16 +100,18 @@ def batch_saturation(
     """
     import xarray as xr
 
-    if len(batch_sizes) == 0:
+    asked = np.atleast_1d(batch_sizes)
+    asked = per_step(asked, name="batch_sizes", num_steps=asked.size, least=1, whole=True)
+    if asked.size == 0:
         raise ArgumentError("at least one batch size is needed")
     require_closure(closure, problem)
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"times are found for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
     longest = as_count(max_steps, name="max_steps")
     minimum = problem.offset + problem.floor
-    goal = minimum + 0.1 * (problem.loss - minimum) if target is None else float(target)
+    goal = minimum + SHARE * (problem.loss - minimum) if target is None else finite_number(target, name="target")
     model = cheaper(problem, closure=closure, momentum=momentum)
-    sizes = sorted({as_count(size, name="batch_sizes") for size in batch_sizes})
+    sizes = np.unique(asked).astype(int).tolist()
     best = np.full((3, len(sizes)), np.nan)
     begin = min(FIRST, longest)
     for i in reversed(range(len(sizes))):
@@ -126,6 +141,8 @@ def batch_saturation(
         {name: ("batch_size", values) for name, values in columns.items()},
         coords={"batch_size": sizes},
         attrs=provenance(
+            schema=SATURATION_SCHEMA,
+            schema_version=SATURATION_SCHEMA_VERSION,
             problem=problem.name,
             closure=closure,
             target=goal,
@@ -159,6 +176,16 @@ def implicit_conditioning_ratio(problem: Quadratic) -> float:
     A heavy ball with the optimal momentum for :math:`[\lambda_{\min}, \lambda_{\max}]` and half of the optimal learning
     rate is stable for batches larger than a quarter to a half of it: momentum accelerates there, and not below.
 
+    Parameters
+    ----------
+    problem : Quadratic
+        The problem.
+
+    Returns
+    -------
+    float
+        In samples.
+
     Notes
     -----
     Derived: with that momentum and rate :math:`\gamma / (1 - \beta) = \sqrt{\kappa} / 2\lambda_{\max}`, so that
@@ -176,7 +203,7 @@ def implicit_conditioning_ratio(problem: Quadratic) -> float:
     10.1
     """
     counted = problem.eigenvalue[problem.multiplicity > 0]
-    return problem.trace / float(np.sqrt(counted.min() * counted.max()))
+    return float(problem.trace / counted.max() / np.sqrt(counted.min() / counted.max()))
 
 
 def _fastest(
@@ -185,6 +212,8 @@ def _fastest(
     """Return the learning rate that reaches a target first, and stays below it, and its steps; NaN if none does."""
     rates = [float(rate) for rate in cap * np.geomspace(1.0, LOWEST, NUM_RATES)]
     rates = [rate for rate in rates if floor(problem, learning_rate=rate, **settings) < target]
+    # Momentum overshoots, so that a loss below the target must stay there for as long again.
+    again = 2 if settings["momentum"] else 1
     length, best = begin, (np.nan, np.nan)
     while rates:
         for rate in rates:
@@ -192,15 +221,16 @@ def _fastest(
             curve = sgd_curve(
                 problem,
                 learning_rate=rate,
-                num_steps=most,
-                record=np.arange(most + 1),
+                num_steps=again * most,
+                record=np.arange(again * most + 1),
                 solver="recursion",
                 **settings,
             )
-            below = np.flatnonzero(curve["loss"].values <= target)
-            if below.size and not below[0] >= best[1]:
-                best = (rate, float(below[0]))
-                if below[0] == 0:
+            above = np.flatnonzero(~(curve["loss"].values <= target))
+            steps = int(above[-1]) + 1 if above.size else 0
+            if steps <= most and not steps >= best[1]:
+                best = (rate, float(steps))
+                if steps == 0:
                     return best
         if np.isfinite(best[1]) or length >= longest:
             break

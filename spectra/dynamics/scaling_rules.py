@@ -19,18 +19,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from spectra.dynamics.preconditions import Precondition, number_within
+from spectra.dynamics.scaling_checks import adam_checks, remembered, sgd_checks, step_check, step_limit, verdict_of
 from spectra.errors import ArgumentError
 from spectra.start_vectors import as_count
 
 __all__ = ["OptimizerSettings", "ScaledSettings", "ScalingMethod", "scale_settings"]
 
 ScalingMethod = Literal["sgd", "adam", "adamw"]
-
-#: Share by which the motion per sample of Adam may change (tests/claims/test_adam_scaling_rule.py).
-MAX_SLOWDOWN = 0.05
-#: Share by which the motion per sample may change since steps are longer. The loss of SGD then changes by at most 15 %
-#: on a descent by a factor 100 (tests/spectra/dynamics/test_scaling_rules.py).
-MAX_STEP_ERROR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +42,15 @@ class OptimizerSettings:
         Of Adam, added to the root of the second moment.
     num_steps : int or None
         Rounded to the nearest whole number, at least 1.
+
+    Notes
+    -----
+    Source: see `scale_settings`.
+
+    Examples
+    --------
+    >>> scale_settings("sgd", factor=2, learning_rate=0.1, max_curvature=0.1).settings.learning_rate
+    0.2
     """
 
     learning_rate: float
@@ -80,6 +84,15 @@ class ScaledSettings:
         limits it.
     preconditions : tuple of Precondition
         What was checked.
+
+    Notes
+    -----
+    Source: see `scale_settings`.
+
+    Examples
+    --------
+    >>> scale_settings("sgd", factor=2, learning_rate=0.1).verdict  # the curvature was not given
+    'TENTATIVE'
     """
 
     method: str
@@ -164,6 +177,8 @@ def scale_settings(
     arXiv 2205.10287. The factor of decoupled decay agrees with Compagnoni et al. (2024), arXiv 2411.15958. All factors
     of Adam are compared with simulations in ``tests/claims/test_adam_scaling_rule.py``; the preconditions are derived.
 
+    O(1) operations.
+
     Examples
     --------
     >>> found = scale_settings("adamw", factor=4, learning_rate=1e-3, betas=(0.9, 0.999), signal_to_noise=0.05)
@@ -184,7 +199,7 @@ def scale_settings(
     if method == "sgd":
         if betas is not None or eps is not None or signal_to_noise is not None:
             raise ArgumentError("betas, epsilon and signal_to_noise belong to Adam; for 'sgd' pass momentum")
-        checks, limits = _sgd_checks(kappa, rate, beta, decay, max_curvature)
+        checks, limits = sgd_checks(kappa, rate, beta, decay, max_curvature)
         scaled = OptimizerSettings(
             learning_rate=kappa * rate, momentum=beta, weight_decay=decay, betas=None, epsilon=None, num_steps=steps
         )
@@ -194,20 +209,20 @@ def scale_settings(
         if betas is None or np.shape(betas) != (2,):
             raise ArgumentError(f"betas must be the two numbers of Adam, such as (0.9, 0.999); got {betas!r}")
         first, second = (number_within(b, name="betas", least=0.0, below=1.0) for b in betas)
-        checks, limits = _adam_checks(kappa, first, second, signal_to_noise)
+        checks, limits = adam_checks(kappa, first, second, signal_to_noise)
         root = float(np.sqrt(kappa))
         if method == "adamw" and decay > 0:
-            checks.append(_step_check("decay", kappa, rate * decay))
-            limits.append(_step_limit(rate * decay))
+            checks.append(step_check("decay", kappa, rate * decay))
+            limits.append(step_limit(rate * decay))
         scaled = OptimizerSettings(
             learning_rate=root * rate,
             momentum=0.0,
             weight_decay=root * decay if method == "adamw" else decay,
-            betas=(_remembered(first, kappa), _remembered(second, kappa)),
+            betas=(remembered(first, kappa), remembered(second, kappa)),
             epsilon=None if eps is None else eps / root,
             num_steps=steps,
         )
-    verdict, reason = _verdict(checks, missing="max_curvature" if method == "sgd" else "signal_to_noise")
+    verdict, reason = verdict_of(checks, missing="max_curvature" if method == "sgd" else "signal_to_noise")
     return ScaledSettings(
         method=method,
         rule="linear" if method == "sgd" else "square_root",
@@ -218,76 +233,3 @@ def scale_settings(
         largest_factor=min(limits, default=float("inf")),
         preconditions=tuple(checks),
     )
-
-
-def _sgd_checks(
-    kappa: float, rate: float, beta: float, decay: float, max_curvature: float | None
-) -> tuple[list[Precondition], list[float]]:
-    """Return the precondition of the linear rule, and the factors at which it fails."""
-    if max_curvature is None:
-        return [_step_check("the steepest mode", kappa, float("nan"))], []
-    top = number_within(max_curvature, name="max_curvature", least=0.0) + decay
-    share = rate * top / (1 - beta) ** 2
-    return [_step_check("the steepest mode", kappa, share)], [_step_limit(share)]
-
-
-def _adam_checks(
-    kappa: float, first: float, second: float, signal_to_noise: float | None
-) -> tuple[list[Precondition], list[float]]:
-    """Return the preconditions of the square-root rule, and the factors at which they fail."""
-    shortest = max((1 - beta for beta in (first, second) if beta > 0), default=0.0)
-    ratio = (
-        float("nan") if signal_to_noise is None else number_within(signal_to_noise, name="signal_to_noise", least=0.0)
-    )
-    change = float(abs(np.sqrt((1 + kappa * ratio**2) / (1 + ratio**2)) - 1))
-    checks = [
-        Precondition(
-            claim="the memory is longer than one scaled step",
-            observed=kappa * shortest,
-            required="factor * (1 - beta) below 1",
-            holds=kappa * shortest < 1,
-        ),
-        Precondition(
-            claim="noise dominates the gradient",
-            observed=change,
-            required=f"a change of the motion per sample of at most {MAX_SLOWDOWN:g}",
-            holds=change <= MAX_SLOWDOWN,
-        ),
-    ]
-    limits = [1 / shortest] if shortest > 0 else []
-    if ratio > 0:
-        limits.append(((1 + MAX_SLOWDOWN) ** 2 * (1 + ratio**2) - 1) / ratio**2)
-    return checks, limits
-
-
-def _remembered(beta: float, kappa: float) -> float:
-    return 1 - kappa * (1 - beta) if beta > 0 else 0.0
-
-
-def _step_check(what: str, kappa: float, share: float) -> Precondition:
-    """Return whether a step that covers a share of the time of a motion is short enough, before and after."""
-    longest = max(kappa, 1.0) * share
-    change = float("inf") if longest >= 1 and kappa != 1 else abs(kappa - 1) * share / abs(1 - longest)
-    return Precondition(
-        claim=f"one step is short for {what}",
-        observed=change,
-        required=f"a change of the motion per sample of at most {MAX_STEP_ERROR:g}",
-        holds=change <= MAX_STEP_ERROR,
-    )
-
-
-def _step_limit(share: float) -> float:
-    if share == 0:
-        return float("inf")
-    return max(1.0, (MAX_STEP_ERROR + share) / ((1 + MAX_STEP_ERROR) * share))
-
-
-def _verdict(checks: list[Precondition], *, missing: str) -> tuple[Literal["SUPPORTED", "TENTATIVE", "WITHHELD"], str]:
-    """Return the verdict and its sentence; what was not given is a NaN."""
-    for check in checks:
-        if not check.holds and not np.isnan(check.observed):
-            return "WITHHELD", f"{check.claim}: observed {check.observed:.3g}, required {check.required}"
-    for check in checks:
-        if not check.holds:
-            return "TENTATIVE", f"{check.claim}: not checked, {missing} was not given"
-    return "SUPPORTED", "every precondition holds"

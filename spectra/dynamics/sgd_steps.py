@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from spectra.arrays import namespace
-from spectra.dynamics.simulation_plan import SimulationPlan
+from spectra.dynamics.simulation_plan import SimulationPlan, distinct
 from spectra.protocols import Array
 
 __all__ = ["batch_gradient", "run_sgd"]
@@ -76,8 +76,8 @@ def run_sgd(
     ``torch.optim.SGD``.
     """
     wanted, recorded = frozenset(plan.record.tolist()), []
-    schedule = zip(plan.learning_rate.tolist(), plan.momentum.tolist(), gradients, strict=True)
-    velocity = namespace(states).zeros_like(states) if np.any(plan.momentum > 0) else None
+    schedule = zip(map(float, plan.learning_rate), map(float, plan.momentum), gradients, strict=True)
+    velocity = namespace(states).zeros_like(states) if np.any(distinct(plan.momentum) > 0) else None
     # the draws of the gradients have no part in this: an overflow is a result, and reported as one
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if 0 in wanted:

@@ -14,7 +14,7 @@ from spectra.dynamics.least_squares_rows import LeastSquaresRows, least_squares_
 from spectra.dynamics.population import Population
 from spectra.dynamics.sgd_steps import run_sgd
 from spectra.dynamics.simulation_dataset import simulation_dataset
-from spectra.dynamics.simulation_plan import MAX_BYTES, QUANTILES, SimulationPlan, simulation_plan
+from spectra.dynamics.simulation_plan import MAX_BYTES, QUANTILES, SimulationPlan, distinct, simulation_plan
 from spectra.errors import ArgumentError
 from spectra.exchange import library_of
 from spectra.protocols import Array
@@ -63,10 +63,12 @@ def simulate_sgd(
     start : array, shape (d,), optional
         First state of every run; zero by default.
     learning_rate, momentum : float or array-like, shape (num_steps,)
-        One number, or one for each update. ``v`` is kept in steps with momentum 0, where PyTorch forgets it.
+        One number, or one for each update; momentum in [0, 1). ``v`` is kept in steps with momentum 0, where PyTorch
+        forgets it.
     batch_size : int or array-like of int, shape (num_steps,)
         Samples per batch.
     num_steps, num_runs : int
+        Updates of each run, and runs.
     sampling : {"without_replacement", "with_replacement", "reshuffled"}
         The first two draw every batch anew, its samples distinct or not. The third walks through a new permutation of
         the data in each epoch, and the last batch of an epoch may be smaller, like PyTorch's DataLoader with
@@ -75,6 +77,7 @@ def simulate_sgd(
         q: a sample brings q consecutive rows at once, as a network with q outputs does. A has n q rows, and the loss
         is still divided by 2 n.
     nesterov : bool
+        Whether to use Nesterov's variant, which needs a momentum above 0.
     weight_decay : float
         As in ``torch.optim.SGD``: the gradient of ``weight_decay/2 |x|^2``, which is no part of the recorded loss.
     record : sequence of int, optional
@@ -88,7 +91,8 @@ def simulate_sgd(
         Seed. The batches of run i depend on the seed and i only: more runs do not change earlier ones (up to rounding,
         as products of more runs may be summed in another order), nor do the array library and the device.
     max_bytes : int
-        Bound of temporary arrays; at least the batch of one run must fit.
+        Bound of temporary arrays, beside those as large as A. What all runs need at once, which is their states, one
+        batch of each and their recorded losses, must fit into it, or into its default if that is more.
 
     Returns
     -------
@@ -111,6 +115,8 @@ def simulate_sgd(
         If A, b or start hold NaN or infinity.
     ArgumentError
         For any other setting that cannot be used.
+    OutOfMemoryError
+        If states, batches, records or schedules exceed ``max_bytes``; before anything is allocated.
 
     Notes
     -----
@@ -119,6 +125,8 @@ def simulate_sgd(
 
     Standard errors cover the choice of batches, given A and b. Where ``mean_resolved`` is false, the mean rests on a
     few runs, and neither it nor its standard error can be trusted; compare quantiles, or simulate more runs.
+
+    Source: the documentation of ``torch.optim.SGD`` for the steps; the rest is derived.
 
     Examples
     --------
@@ -144,6 +152,12 @@ def simulate_sgd(
         max_bytes=max_bytes,
     )
     xp, d = namespace(A), data.num_parameters
+    width = A.dtype.itemsize if isinstance(A, np.ndarray) else 8
+    plan.require_memory(
+        d * width,
+        batch_bytes=_bytes_per_step(plan.batch_size, data.num_samples, sampling, plan.num_runs),
+        data_bytes=data.num_samples * data.rows_per_sample * d * width,
+    )
     sizes = batch_sizes(plan.batch_size, num_samples=data.num_samples, sampling=sampling)
     states = xp.zeros((plan.num_runs, d), dtype=A.dtype, device=device(A))
     if start is not None:
@@ -174,11 +188,10 @@ def _gradients(
 ) -> Iterator[Callable[[Array], Array]]:
     """Yield the gradients of the batches, step after step."""
     n, runs = data.num_samples, plan.num_runs
-    if sampling != "with_replacement" and np.all(sizes == n):
+    bytes_per_step = _bytes_per_step(sizes, n, sampling, runs)
+    if bytes_per_step == 0:
         yield from (data.gradient for _ in sizes)
         return
-    # samples and their places, the shuffled numbers of one run, and the weights of whole products
-    bytes_per_step = 32 * runs * int(np.max(sizes)) + 16 * n + 8 * runs * n * bool(np.any(_whole(sizes, n)))
     blocks = batch_blocks(
         sizes,
         num_samples=n,
@@ -200,6 +213,15 @@ def _gradients(
                 yield partial(data.batch_gradient, numbers[begin:end], size)
 
 
+def _bytes_per_step(sizes: np.ndarray, n: int, sampling: Sampling, runs: int) -> int:
+    """Return the bytes in which the batches of one step are drawn, for all runs; 0 if every batch is all the data."""
+    several = distinct(sizes)
+    if sampling != "with_replacement" and np.all(several == n):
+        return 0
+    # samples and their places, the shuffled numbers of one run, and the weights of whole products
+    return 32 * runs * int(np.max(several)) + 16 * n + 8 * runs * n * bool(np.any(_whole(several, n)))
+
+
 def _whole(sizes: Any, n: int) -> Any:
     """Whether products with all of A are faster than gathering rows: measured for n = 2000, d = 1000, 32 runs."""
     return 4 * sizes >= n
@@ -209,7 +231,8 @@ def _risk(population: Population | tuple[Array, Array, float], A: Array) -> Call
     """Return the population risk as a function of the states."""
     if isinstance(population, Population):
         xp = namespace(A)
-        arrays = (population.hessian, population.minimizer)
+        # a library that shares memory with NumPy cannot take over arrays that are read-only
+        arrays = [x if x.flags.writeable else x.copy() for x in (population.hessian, population.minimizer)]
         hessian, minimizer = (xp.asarray(x, dtype=A.dtype, device=device(A)) for x in arrays)
         floor = population.floor
     elif isinstance(population, tuple) and len(population) == 3:

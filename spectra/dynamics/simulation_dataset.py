@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra.dynamics.run_statistics import quantiles_of, statistics_of
-from spectra.dynamics.simulation_plan import SimulationPlan
+from spectra.dynamics.simulation_plan import SimulationPlan, distinct
 from spectra.provenance import provenance
 
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ def simulation_dataset(
         For the coordinate ``epoch``; without it there is none.
     **attrs : object
         Further attributes.
+
+    Returns
+    -------
+    xarray.Dataset
+        On the host, schema ``spectra/simulation``.
+
+    Notes
+    -----
+    O(runs records log(runs)) operations, for the quantiles. Source: see `spectra.dynamics.run_statistics`.
+
+    Examples
+    --------
+    See `spectra.dynamics.simulate_sgd`.
     """
     import xarray as xr
 
@@ -73,7 +86,7 @@ def simulation_dataset(
     settings: dict[str, Any] = {"nesterov": int(plan.nesterov), "weight_decay": plan.weight_decay}
     schedules = {"learning_rate": plan.learning_rate, "momentum": plan.momentum, "batch_size": plan.batch_size}
     for name, values in schedules.items():
-        if np.all(values == values[0]):
+        if np.all(distinct(values) == values[0]):
             settings[name] = values[0].item()
         else:
             settings[name] = "one per update"

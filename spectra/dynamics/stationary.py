@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.dynamics.preconditions import Precondition, number_within
+from spectra.dynamics.stationary_modes import adaptive_modes, linear_gains, linear_modes, sign_modes
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 
 __all__ = ["StationaryLoss", "StationaryMethod", "stationary_loss"]
@@ -31,8 +32,6 @@ Vector = npt.NDArray[np.float64]
 MAX_SIGNAL_TO_NOISE = 0.5
 #: Relative gap between the value and its limit of small learning rates that is still called small (design choice).
 MAX_GAP = 0.1
-#: Halvings of the bracket of a preconditioner: more than the digits of a double.
-NUM_BISECTIONS = 60
 
 _EXACT = "exact for a quadratic whose gradient noise does not depend on the position"
 _DOMINATED = "for Gaussian noise that dominates the gradient of every mode"
@@ -64,6 +63,20 @@ class StationaryLoss:
         the learning rate; ``inf`` if unstable.
     preconditions : tuple of Precondition
         What the two values assume. A failed one is not an exception: both numbers are still given.
+
+    Notes
+    -----
+    Source: see `stationary_loss`.
+
+    Examples
+    --------
+    >>> found = stationary_loss("signsgd", curvature=[1.0, 0.5], noise=1.0, learning_rate=1e-3)
+    >>> (
+    ...     found.is_stable,
+    ...     bool(np.isclose(found.mode_losses.sum(), found.value)),
+    ...     [check.holds for check in found.preconditions],
+    ... )
+    (True, True, [True, True])
     """
 
     method: str
@@ -139,17 +152,19 @@ def stationary_loss(
     ShapeError
         If ``curvature`` is not a vector or ``noise`` does not fit it.
     NonFiniteError
-        If a number is not finite.
+        If a number is not finite, or the loss exceeds the largest float64.
     ArgumentError
         If there is no curvature, a number is out of range, or the method does not have a setting.
 
     Notes
     -----
-    Sources of the limits: Compagnoni, Liu, Islamov, Proske, Orvieto and Lucchi (2024), arXiv 2411.15958, for
-    signSGD, Adam and AdamW; Compagnoni, Biggio, Orvieto, Proske, Kersting and Lucchi (2023), arXiv 2301.08203, for
-    SAM. With momentum, the limit of AdamW needs :math:`\eta\delta/(1-\beta) \ll 1` besides, since decay acts at once
-    and the gradient late; ``value`` has no such limit. Terms with decay in ``"sgd"``, ``"sam"`` and ``"adam"``, and
-    all values beyond the limit, are derived.
+    ``O(d)`` operations on the host.
+
+    Sources of the limits: Compagnoni, Liu, Islamov, Proske, Orvieto and Lucchi (2024), arXiv 2411.15958, for signSGD,
+    Adam and AdamW; Compagnoni, Biggio, Orvieto, Proske, Kersting and Lucchi (2023), arXiv 2301.08203, for SAM. With
+    momentum, the limit of AdamW needs :math:`\eta\delta/(1-\beta) \ll 1` besides, since decay acts at once and the
+    gradient late; ``value`` has no such limit. Terms with decay in ``"sgd"``, ``"sam"`` and ``"adam"``, and all values
+    beyond the limit, are derived.
 
     Examples
     --------
@@ -166,7 +181,8 @@ def stationary_loss(
     beta = number_within(momentum, name="momentum", least=0.0, below=1.0)
     decay = number_within(weight_decay, name="weight_decay", least=0.0)
     rho = number_within(radius, name="radius", least=0.0)
-    sd = sd / np.sqrt(number_within(batch_size, name="batch_size", least=1.0))
+    with np.errstate(under="ignore"):
+        sd = sd / np.sqrt(number_within(batch_size, name="batch_size", least=1.0))
     if method not in get_args(StationaryMethod):
         raise ArgumentError(f"method must be one of {', '.join(get_args(StationaryMethod))}; got {method!r}")
     if method != "sam" and rho != 0:
@@ -179,37 +195,26 @@ def stationary_loss(
         )
 
     curved = lam != 0
-    pull = lam * (1 + rho * lam) + (0.0 if method == "adamw" else decay)
     if np.any(lam < 0):
         return _unstable(method, lam, f"unstable: a curvature is negative ({lam.min():g}), the loss has no minimum")
     lost = rate * decay if method == "adamw" else 0.0
     if lost >= 2:
         return _unstable(method, lam, f"unstable: learning rate times weight decay is {lost:g}, the limit is 2")
-    mode_losses, small, speed = np.zeros_like(lam), np.zeros_like(lam), np.full_like(lam, np.inf)
-    lam_, s, pull = lam[curved], sd[curved], pull[curved]
     if method in ("sgd", "sam"):
-        gain, worst = rate * pull, float(np.max(rate * pull, initial=0.0))
+        worst = float(np.max(linear_gains(lam[curved], rate=rate, decay=decay, rho=rho), initial=0.0))
         if worst >= 2 * (1 + beta):
             text = f"learning rate times curvature is {worst:g} in the worst mode, the limit is {2 * (1 + beta):g}"
             return _unstable(method, lam, "unstable: " + text)
-        kick = rate * (1 + rho * lam_) * s
-        variance = _variance(gain, kick, beta=beta, lost=0.0)
-        small[curved] = lam_ * kick**2 / (4 * gain * (1 - beta))
-        speed[curved] = 2 * gain / (1 - beta)
+        modes = linear_modes(lam[curved], sd[curved], rate=rate, beta=beta, decay=decay, rho=rho)
     elif method == "signsgd":
-        step = rate * np.sqrt(np.pi / 8)
-        variance = (step**2 + step * np.hypot(step, 2 * s / lam_)) / 2
-        small[curved] = step * s / 2
-        speed[curved] = np.sqrt(8 / np.pi) * rate * lam_ / s
+        modes = sign_modes(lam[curved], sd[curved], rate=rate)
     else:
-        variance = _adam_variance(pull, s, rate=rate, beta=beta, lost=lost)
-        drift = pull / s + (decay if method == "adamw" else 0.0)
-        small[curved] = rate * lam_ / (4 * drift)
-        speed[curved] = 2 * rate * drift
-    mode_losses[curved] = lam_ * variance / 2
-    noisy, signal = variance > 0, (pull if method == "adam" else lam_) * np.sqrt(variance)
-    ratio = float(np.max(signal[noisy] / s[noisy], initial=0.0))
-    value, limit = float(mode_losses.sum()), float(small.sum())
+        coupled, decoupled = (decay, 0.0) if method == "adam" else (0.0, decay)
+        modes = adaptive_modes(lam[curved], sd[curved], rate=rate, beta=beta, coupled=coupled, decoupled=decoupled)
+    mode_losses = np.zeros_like(lam)
+    mode_losses[curved] = modes.losses
+    ratio = float(np.max(modes.signal_to_noise, initial=0.0))
+    value, limit = float(np.sum(modes.losses)), float(np.sum(modes.small))
     return StationaryLoss(
         method=method,
         value=value,
@@ -218,7 +223,7 @@ def stationary_loss(
         is_stable=True,
         reason=_EXACT if method in ("sgd", "sam") else _DOMINATED,
         signal_to_noise=ratio,
-        relaxation_steps=float(1 / speed.min()),
+        relaxation_steps=float(np.max(modes.relaxation, initial=0.0)),
         preconditions=_preconditions(method, value, limit, ratio),
     )
 
@@ -237,36 +242,9 @@ def _modes(curvature: npt.ArrayLike, noise: npt.ArrayLike) -> tuple[Vector, Vect
     if np.any(sd < 0):
         raise ArgumentError(f"noise is a standard deviation, at least 0; got {sd.min():g}")
     kind = np.asarray(curvature).dtype
-    rounding = lam.size * np.finfo(kind if kind.kind == "f" else np.float64).eps * np.max(np.abs(lam))
+    with np.errstate(under="ignore"):
+        rounding = lam.size * np.finfo(kind if kind.kind == "f" else np.float64).eps * np.max(np.abs(lam))
     return np.where(np.abs(lam) <= rounding, 0.0, lam), np.broadcast_to(sd, lam.shape)
-
-
-def _variance(gain: Vector, kick: Vector, *, beta: float, lost: float) -> Vector:
-    """Return q of the module docstring, with ``lost = 1 - kappa``."""
-    kept = 1 - lost
-    near, far = lost * (1 - beta) + gain, (2 - lost) * (1 + beta) - gain
-    return kick**2 * (1 + kept * beta) / ((1 - beta + lost * beta) * near * far)
-
-
-def _adam_variance(pull: Vector, s: Vector, *, rate: float, beta: float, lost: float) -> Vector:
-    """Return the variance at the preconditioner P that is the root mean square gradient, by bisection.
-
-    In units of s, ``P^2 - 1 - (pull/s)^2 q(P)`` increases from the smallest stable P on.
-    """
-    step = rate * (1 - beta) * pull / s
-
-    def squares(scale: Vector) -> Vector:
-        return _variance(step / scale, step / scale, beta=beta, lost=lost)
-
-    low = np.maximum(1.0, step / ((2 - lost) * (1 + beta)) * (1 + 1e-12))
-    high = 2 * low
-    while np.any(outside := high**2 < 1 + squares(high)):
-        high = np.where(outside, 2 * high, high)
-    for _ in range(NUM_BISECTIONS):
-        middle = (low + high) / 2
-        is_below = middle**2 < 1 + squares(middle)
-        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-    return _variance(step / high, rate * (1 - beta) / high, beta=beta, lost=lost)
 
 
 def _preconditions(method: str, value: float, small: float, ratio: float) -> tuple[Precondition, ...]:

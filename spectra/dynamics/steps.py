@@ -3,15 +3,20 @@
 import numpy as np
 import numpy.typing as npt
 
+from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.start_vectors import as_count
 
-__all__ = ["FEW", "NUM_RECORDS", "per_step", "recorded_steps"]
+__all__ = ["FEW", "NUM_RECORDS", "OVERFLOW", "constant_rate", "per_step", "recorded_steps"]
 
 #: Curves of at most this many steps are kept whole.
 FEW = 200
 #: Logarithmically spaced steps that are kept of longer ones.
 NUM_RECORDS = 100
+#: Learning rate times curvature beyond which a step overflows sooner or later.
+OVERFLOW = 1e100
+#: Steps that can be counted in float64.
+MOST_STEPS = 2**53
 
 
 def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
@@ -36,6 +41,8 @@ def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.N
     ([0, 1, 2, 3], 93, [2, 5])
     """
     last = as_count(num_steps, name="num_steps", least=0)
+    if last > MOST_STEPS:
+        raise ArgumentError(f"num_steps must be at most 2^53; got {last}")
     if record is None:
         if last <= FEW:
             return np.arange(last + 1)
@@ -51,6 +58,27 @@ def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.N
     ):
         raise ArgumentError(f"record must hold whole steps between 0 and num_steps = {last}; got {record!r}")
     return np.unique(wanted.astype(np.int64))
+
+
+def constant_rate(value: float, *, largest: float) -> float:
+    """Return one learning rate for curvatures up to ``largest``.
+
+    Raises
+    ------
+    ArgumentError, NonFiniteError
+        If it is no number, negative, not finite, or so large that every loss overflows.
+
+    Examples
+    --------
+    >>> constant_rate(1, largest=2.0)
+    1.0
+    """
+    rate = finite_number(value, name="learning_rate")
+    if rate < 0:
+        raise ArgumentError(f"learning_rate must not be negative; got {rate:g}")
+    if rate > OVERFLOW / largest:
+        raise ArgumentError(f"a learning rate of {rate:g} overflows; name one near the critical")
+    return rate
 
 
 def per_step(

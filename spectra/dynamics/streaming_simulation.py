@@ -13,7 +13,7 @@ from spectra.dynamics.batch_order import run_generator
 from spectra.dynamics.least_squares_rows import require_finite_like
 from spectra.dynamics.sgd_steps import batch_gradient, run_sgd
 from spectra.dynamics.simulation_dataset import simulation_dataset
-from spectra.dynamics.simulation_plan import MAX_BYTES, QUANTILES, SimulationPlan, simulation_plan
+from spectra.dynamics.simulation_plan import MAX_BYTES, QUANTILES, SimulationPlan, distinct, simulation_plan
 from spectra.errors import ArgumentError, ShapeError
 from spectra.exchange import library_of
 from spectra.protocols import Array
@@ -59,7 +59,8 @@ def simulate_streaming(
     noise : float
         Standard deviation of the label noise, at least 0.
     learning_rate, batch_size, num_steps, num_runs, momentum, nesterov, weight_decay, record, quantiles, rng, max_bytes
-        As in `spectra.dynamics.simulate_sgd`. ``max_bytes`` bounds the features of one step.
+        As in `spectra.dynamics.simulate_sgd`. ``max_bytes`` bounds the features of one step; the states of all runs
+        and the batch of one must fit into it, or into its default if that is more.
 
     Returns
     -------
@@ -75,12 +76,16 @@ def simulate_streaming(
     NonFiniteError
         If an array holds NaN or infinity.
     ArgumentError
-        For negative eigenvalues or noise, and any other setting that cannot be used.
+        For negative eigenvalues or noise, noise whose square overflows, and any other setting that cannot be used.
+    OutOfMemoryError
+        If states, batches, records or schedules exceed ``max_bytes``; before anything is allocated.
 
     Notes
     -----
     ``O(num_runs B d)`` operations per step, and as many normal random numbers drawn on the host, which take most of the
     time. The mean over runs can be heavy-tailed: see ``mean_resolved``.
+
+    Source: the documentation of ``torch.optim.SGD`` for the steps; the rest is derived.
 
     Examples
     --------
@@ -105,6 +110,8 @@ def simulate_streaming(
     noise = finite_number(noise, name="noise")
     if noise < 0:
         raise ArgumentError(f"noise is a standard deviation and must be at least 0, got {noise}")
+    if noise * noise == np.inf:
+        raise ArgumentError(f"the square of the noise must be a finite number, got noise={noise}; use smaller units")
     plan = simulation_plan(
         learning_rate=learning_rate,
         batch_size=batch_size,
@@ -118,6 +125,8 @@ def simulate_streaming(
         rng=rng,
         max_bytes=max_bytes,
     )
+    largest = int(np.max(distinct(plan.batch_size)))
+    plan.require_memory(8 * d, batch_bytes=8 * largest * (d + 1))
     if is_array(solution) and getattr(solution, "ndim", 0) > 0:
         solution = require_finite_like(solution, like, shape=(d,), what="solution")
     else:
@@ -127,7 +136,7 @@ def simulate_streaming(
 
     def measure(states: Array) -> Array:
         error = states - solution[None, :]
-        return (0.5 * noise**2 + 0.5 * inner(error * like[None, :], error))[None, :]
+        return (0.5 * (noise * noise) + 0.5 * inner(error * like[None, :], error))[None, :]
 
     gradients = _gradients(np.sqrt(eigenvalues), solution, noise, plan)
     recorded = to_host(run_sgd(states, gradients, plan, measure=measure))
@@ -149,7 +158,7 @@ def _gradients(
 ) -> Iterator[Callable[[Array], Array]]:
     """Yield the gradients of fresh batches, step after step."""
     generators = [run_generator(plan.seed, run) for run in range(plan.num_runs)]
-    for size in plan.batch_size.tolist():
+    for size in map(int, plan.batch_size):
         yield partial(_fresh_gradient, generators, scale, solution, noise, size, plan.max_bytes)
 
 

@@ -56,6 +56,16 @@ Coefficients = Callable[[int, Vector], LinearStep]
 def heavy_ball_step(curvature: Vector, *, learning_rate: float, momentum: float) -> LinearStep:
     r"""Return a step of ``torch.optim.SGD``: :math:`v \leftarrow \beta v + g,\ x \leftarrow x - \gamma v`.
 
+    Parameters
+    ----------
+    curvature : ndarray, shape (m,)
+    learning_rate, momentum : float
+        :math:`\gamma` and :math:`\beta`.
+
+    Returns
+    -------
+    LinearStep
+
     Examples
     --------
     >>> heavy_ball_step(np.array([2.0]), learning_rate=0.1, momentum=0.9).matrix[:, :, 0].tolist()
@@ -68,6 +78,16 @@ def heavy_ball_step(curvature: Vector, *, learning_rate: float, momentum: float)
 
 def nesterov_step(curvature: Vector, *, learning_rate: float, momentum: float) -> LinearStep:
     r"""Return a step of ``torch.optim.SGD(nesterov=True)``: :math:`x \leftarrow x - \gamma (g + \beta v)`.
+
+    Parameters
+    ----------
+    curvature : ndarray, shape (m,)
+    learning_rate, momentum : float
+        :math:`\gamma` and :math:`\beta`.
+
+    Returns
+    -------
+    LinearStep
 
     Examples
     --------
@@ -176,6 +196,8 @@ def two_state_recursion(
     for begin, end in segments(record):
         for k in range(begin, end):
             step = coefficients(k, nodes)
+            if not isinstance(step, LinearStep):
+                raise ArgumentError(f"coefficients must return a LinearStep; got {type(step).__name__}")
             of_mean = (state[0] + shift) ** 2
             (t11, t12), (t21, t22) = step.matrix[:, :, :-1]
             s1, s2 = step.noise[:, :-1]

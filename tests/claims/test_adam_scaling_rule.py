@@ -14,7 +14,8 @@ the modes that are that fast).
 import numpy as np
 import pytest
 
-from spectra.dynamics.scaling_rules import MAX_SLOWDOWN, scale_settings
+from spectra.dynamics.scaling_checks import MAX_SLOWDOWN
+from spectra.dynamics.scaling_rules import scale_settings
 
 DIMENSION, RUNS, NUM_STEPS = 30, 150, 2048
 CURVATURE = np.geomspace(0.1, 1.0, DIMENSION)

@@ -27,7 +27,7 @@ def test_full_batches_of_a_linear_network_follow_the_prediction_exactly(outputs,
     np.testing.assert_allclose(found.loss, found.noise_free_loss, rtol=1e-9)
     assert found.attrs["trusted_steps"] == 60
     assert found.attrs["is_trusted_throughout"] == 1
-    assert found.attrs["closer"] == "undecided"
+    assert found.attrs["closer"] == "same"
 
 
 def test_the_mean_loss_of_the_runs_is_the_exact_one():

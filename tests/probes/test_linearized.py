@@ -1,5 +1,7 @@
 """Quadratic models of networks: least squares where the network is linear, derivatives where it is not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -306,3 +308,35 @@ def test_wrong_calls():
     task.data[0][1][3] = float("nan")
     with pytest.raises(NonFiniteError):
         linearize(Task(task.model, task.loss, task.data))
+
+
+def test_the_products_of_an_estimated_trace_are_counted():
+    task, seen = regression(100)[0], []
+    problem = linearize(task, max_trace_products=45, progress=lambda *step: seen.append(step))
+    assert problem.evidence["num_rows"] == 0
+    steps = [step[1:] for step in seen if step[0] == "trace"]
+    assert steps[:2] == [(0, 45), (30, 45)]
+    assert steps[-1] == (45, 45)
+    assert steps == sorted(steps)
+
+
+def test_an_estimated_trace_that_is_too_small_names_the_option(monkeypatch):
+    import probes.linearized
+
+    whole = probes.linearized.trace
+
+    def coarse(*arguments, **options):
+        found = whole(*arguments, **options)
+        return dataclasses.replace(found, value=0.01 * found.value)
+
+    monkeypatch.setattr(probes.linearized, "trace", coarse)
+    with pytest.raises(ArgumentError, match=r"Raise max_trace_products \(--max-trace-products\) above 14"):
+        linearize(regression(30, num_samples=60)[0], max_trace_products=14)
+
+
+def test_dropout_names_what_can_be_done_here():
+    task = with_dropout()
+    task.model.train()
+    with pytest.raises(NonDeterministicError, match=r"Call model.eval\(\) first\.$") as caught:
+        linearize(task)
+    assert "dropout_seed" not in str(caught.value)

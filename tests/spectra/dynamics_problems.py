@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from spectra.dynamics import Quadratic, from_data
-from spectra.dynamics_tree import checks_dataset, predict
+from spectra.dynamics.checks import checks_dataset
+from spectra.dynamics_tree import predict
 
 
 def gaussian(num_samples: int = 200, dimension: int = 20) -> Quadratic:
@@ -29,7 +30,7 @@ def check_of(
 ) -> xr.Dataset:
     """Return what a check of the linearization gives, with measured losses that are the predicted ones times a factor.
 
-    ``trusted`` steps of the budget count as trusted; all by default.
+    ``trusted`` steps of the budget count as trusted; all by default. The step after is off.
     """
     curves = tree["curves"].to_dataset().isel(batch_size=0)
     best = float(tree["best"]["learning_rate"].values[0])
@@ -43,7 +44,7 @@ def check_of(
             xr.Dataset(
                 {
                     "loss": ("step", factor * loss),
-                    "stderr": ("step", 0.01 * loss),
+                    "stderr": ("step", 0.001 * loss),
                     "run_loss": (("run", "step"), np.array([0.99 * factor * loss, 1.01 * factor * loss])),
                     "predicted_loss": ("step", loss),
                     "noise_free_loss": ("step", curves["noise_free_loss"].values[place]),
@@ -54,7 +55,9 @@ def check_of(
                 attrs={
                     "schema": "spectra/linearization",
                     "schema_version": 1,
-                    "closure": "limit",
+                    "closure": str(tree.attrs["closure"]),
+                    "momentum": float(tree.attrs["momentum"]),
+                    "nesterov": int(tree.attrs["nesterov"]),
                     "learning_rate": rate,
                     "batch_size": int(tree.attrs["batch_size"]),
                     "num_runs": 2,
@@ -63,6 +66,8 @@ def check_of(
                     "trusted_steps": until,
                     "trusted_epochs": until / 10,
                     "is_trusted_throughout": int(until == last),
+                    "ended": "throughout" if until == last else "off",
+                    "off_step": -1 if until == last else until + 1,
                     "closer": "noise_free_loss",
                     "reason": f"the prediction holds up to step {until}",
                 },

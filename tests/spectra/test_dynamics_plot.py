@@ -1,5 +1,7 @@
 """The picture of a prediction."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,11 @@ def test_three_axes_show_what_the_tree_holds():
     np.testing.assert_array_equal(curves.lines[1].get_ydata(), tree["curves"]["noise_free_loss"].values[0, 0])
     assert curves.lines[1].get_linestyle() == "--"
     assert len(labels(curves)) == len(rates) + 2
-    assert labels(budget) == ["batch size 16", "batch size 4"]
+    assert labels(budget) == ["batch size 16", "batch size 4", "best", "critical"]
     best = tree["best"].to_dataset()
-    dots = [line for line in budget.lines if line.get_marker() == "o"]
+    dots = [line for line in budget.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert [float(dot.get_xdata()[0]) for dot in dots] == best["learning_rate"].values.tolist()
-    critical = [line.get_xdata()[0] for line in budget.lines if line.get_linestyle() == ":"]
+    critical = [line.get_xdata()[0] for line in budget.lines if line.get_linestyle() == ":" and len(line.get_xdata())]
     assert critical == best["critical_learning_rate"].values.tolist()
     np.testing.assert_array_equal(sizes.lines[0].get_ydata(), tree["saturation"]["num_steps"].values)
 
@@ -44,8 +46,10 @@ def test_measured_losses_are_points_with_two_standard_errors():
     np.testing.assert_allclose(points[0].get_ydata(), check["loss"].values)
     low, high = np.array(points[2][0].get_segments()[-1])[:, 1]
     assert high - low == pytest.approx(4 * float(check["stderr"].values[-1]))
-    assert "measured" in labels(curves)
-    assert "measured" in labels(budget)
+    assert "measured, 2 standard errors" in labels(curves)
+    assert "measured, 2 standard errors" in labels(budget)
+    low, high = np.array(budget.containers[0][2][0].get_segments()[0])[:, 1]
+    assert high - low == pytest.approx(4 * float(check["stderr"].values[-1]))
 
 
 @pytest.mark.parametrize("factor", [5.0, np.inf])
@@ -54,9 +58,10 @@ def test_what_diverged_is_marked_and_does_not_stretch_the_axis(factor):
     tree = with_check(tree, rates=[1e-3], factor=factor)
     axes = plot_dynamics(tree).axes
     assert axes[0].get_ylim()[1] <= 2.2 * float(tree["curves"]["loss"].values[0, 0, 0])
-    crosses = [line for line in axes[0].lines if line.get_marker() == "x"]
-    assert len(crosses) == 1
-    assert len(crosses[0].get_xdata()) == tree["check"].sizes["step"]
+    for ax, count in ((axes[0], tree["check"].sizes["step"]), (axes[1], 1)):
+        arrows = [line for line in ax.lines if line.get_marker() == "^" and len(line.get_xdata())]
+        assert [len(line.get_xdata()) for line in arrows] == [count]
+        assert "measured, above the picture" in labels(ax)
     assert axes[1].get_ylim()[1] <= 2.2 * float(tree["curves"]["loss"].values[0, 0, 0])
 
 
@@ -74,9 +79,47 @@ def test_what_diverged_is_marked_and_does_not_stretch_the_axis(factor):
 )
 def test_odd_problems_can_be_drawn(problem, changes, tmp_path):
     """Without the full spectrum, below zero, at zero, in small units, without noise: no warning, and a file."""
-    picture = plot_dynamics(prediction(problem, **changes))
+    tree = prediction(problem, **changes)
+    picture = plot_dynamics(tree)
     picture.savefig(tmp_path / "a.png")
-    assert len(picture.axes) == 3 - (changes.get("closure") == "exact")
+    start, reached = tree["curves"]["loss"].values[0, 0, 0], tree["best"]["loss"].values[0]
+    has_gain = start - reached > 1e-5 * abs(start)
+    has_sizes = "saturation" in tree.children and has_gain and (start < 0 or tree["saturation"].attrs["target"] >= 0)
+    assert len(picture.axes) == 2 + has_sizes
+
+
+@pytest.mark.parametrize(
+    ("tree", "verdict"),
+    [
+        (prediction(num_steps=5), "Tentative"),
+        (with_check(prediction()), "Confirmed"),
+        (with_check(prediction(), trusted=7), "Withheld"),
+    ],
+)
+def test_the_title_ends_with_the_verdict(tree, verdict):
+    assert plot_dynamics(tree).get_suptitle().endswith(f"closure limit. {verdict}.")
+
+
+def test_the_row_safe_rate_is_called_that():
+    assert "row-safe" in labels(plot_dynamics(prediction(unequal(), batch_sizes=[1])).axes[1])
+
+
+def test_axes_over_many_decades_have_few_labels_that_do_not_overlap():
+    steep = Quadratic(eigenvalue=ONE, multiplicity=ONE, initial_loss=ONE, num_samples=64)
+    picture = plot_dynamics(prediction(steep, batch_sizes=[64], num_steps=40, learning_rates=[0.2, 0.9]))
+    picture.draw_without_rendering()
+    for ax in picture.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            shown = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            assert 1 <= len(shown) <= 9
+            boxes = [label.get_window_extent() for label in shown]
+            assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+
+
+def test_targets_below_zero_have_no_panel():
+    below = Quadratic(eigenvalue=ONE, multiplicity=ONE, initial_loss=ONE, offset=-0.9, num_samples=64)
+    assert len(plot_dynamics(prediction(below)).axes) == 2
 
 
 def test_axes_in_axes_out():

@@ -31,7 +31,7 @@ def test_first_line_is_the_answer():
         "BEST LEARNING RATE FOR 60 STEPS",
         "PREDICTED LOSS AT BATCH SIZE 16 (closure 'limit')",
         "FEWEST STEPS",
-        "reshuffled epochs",
+        "reshuffled epochs, as of a DataLoader",
         "trace",
     ):
         assert word in text
@@ -71,12 +71,12 @@ def test_a_check_at_another_rate_speaks_against_the_answer_but_not_for_it(truste
     tree = with_check(tree, rates=[other], trusted=trusted)
     answer = summarize_dynamics(tree)["answer"]
     assert answer["verdict"] == verdict
-    assert f"at learning rate {other:.3g} and batch size 16" in answer["why"]
+    assert f"with batch size 16, closure limit, at learning rate {other:.3g}, the prediction" in answer["why"]
 
 
-def checked_beside(*, trusted: int, factor: float):
+def checked_beside(*, trusted: int, factor: float, num_steps: int = 60):
     """Return a prediction that holds at the answer, and a smaller rate whose measured losses are others."""
-    tree = with_check(prediction())
+    tree = with_check(prediction(num_steps=num_steps))
     answer = tree["check"].to_dataset()
     smaller = tree["curves"]["learning_rate"].values[2]
     other = check_of(tree, rates=[float(smaller)], trusted=trusted, factor=factor)
@@ -93,7 +93,7 @@ def test_what_fails_at_a_smaller_rate_leaves_the_answer_tentative():
 
 
 def test_a_rate_that_was_measured_to_be_better_refutes_the_answer():
-    tree = checked_beside(trusted=7, factor=0.1)
+    tree = checked_beside(trusted=1, factor=0.1, num_steps=2)
     answer = summarize_dynamics(tree)["answer"]
     assert answer["verdict"] == "withheld"
     assert answer["learning_rate"] is None
@@ -142,14 +142,16 @@ def test_unstable_rates_losses_below_zero_and_weak_evidence_are_marked():
         multiplicity=problem.multiplicity,
         initial_loss=problem.initial_loss,
         floor=problem.floor,
-        offset=-2 * problem.loss,
+        offset=-0.7 * problem.loss,
         num_samples=200,
         evidence={"forcing_change": 0.5, "trace_correction": 2.0, "unconverged": 3.0, "trace_stderr": 0.1},
     )
     text = render_dynamics(prediction(weak))
     for word in ("goes below zero", "by up to 50.0%", "scaled by 2", "3 of the largest", "is estimated"):
         assert word in text
-    assert "--check-runs" in text
+    assert "`spectra dynamics TASK` does" in text
+    assert "The loss is no square: its quadratic model has a constant" in " ".join(text.split())
+    assert "FEWEST STEPS" not in text
 
 
 def test_a_problem_without_a_prediction():
@@ -165,6 +167,69 @@ def test_momentum_streams_and_single_steps():
     text = render_dynamics(prediction(stream))
     assert "for 60 steps at batch size 16" in text
     assert "a stream" in text
+
+
+def test_reshuffling_is_said_with_the_answer():
+    tree = prediction(num_steps=5)
+    assert "reshuffled epochs" in json.loads(render_dynamics(tree, format="json"))["answer"]["batches"]
+    assert "reshuffled epochs" in render_dynamics(tree).split("BEST LEARNING RATE")[0].replace("\n  ", " ")
+
+
+def test_saturation_in_json_holds_no_provenance():
+    found = json.loads(render_dynamics(prediction(num_steps=5), format="json"))["saturation"]
+    assert set(found) == {"target", "knee", "implicit_conditioning_ratio", "rows"}
+
+
+def test_the_cap_ends_the_flat_region():
+    capped = prediction(num_steps=2000, batch_sizes=[200])
+    assert " at the cap (within 2% of the gain)" in " ".join(render_dynamics(capped).split())
+    inside = prediction(num_steps=5000, batch_sizes=[1])
+    assert " at the cap (" not in " ".join(render_dynamics(inside).split())
+
+
+def test_losses_below_zero_are_no_floors_and_no_targets():
+    problem = Quadratic(eigenvalue=ONE, multiplicity=ONE, initial_loss=ONE, offset=-0.9, floor=0.1, num_samples=64)
+    tree = prediction(problem)
+    assert float(tree["best"]["floor"].values[0]) < 0
+    assert tree["saturation"].attrs["target"] < 0
+    row = next(line for line in render_dynamics(tree).splitlines() if line.lstrip().startswith("16 "))
+    assert row.split()[7] == "-"
+    assert "FEWEST STEPS" not in render_dynamics(tree)
+    assert json.loads(render_dynamics(tree, format="json"))["saturation"] is None
+
+
+def test_the_check_is_described_by_its_settings():
+    tree = with_check(prediction(momentum=0.9, num_steps=9))
+    assert "2 runs of SGD at each rate, batch size 16, closure limit, momentum 0.9\n" in render_dynamics(tree)
+
+
+def test_a_check_under_other_settings_neither_confirms_nor_is_hidden():
+    tree = with_check(prediction())
+    for change in ({"closure": "gaussian"}, {"momentum": 0.5}, {"batch_sizes": [17]}):
+        other = prediction(**change)
+        other["check"] = tree["check"].copy()
+        other["check"]["learning_rate"] = other["best"]["learning_rate"].values[:1]
+        assert summarize_dynamics(other)["answer"]["verdict"] == "tentative"
+        assert "HOW LONG REAL TRAINING FOLLOWS THE PREDICTION: 2 runs" in render_dynamics(other)
+
+
+def test_batches_without_noise_have_one_curve():
+    tree = with_check(prediction(batch_sizes=[200]))
+    same = tree["check"].to_dataset().assign(closer=("learning_rate", ["same"]))
+    tree["check"] = xr.DataTree(same)
+    text = render_dynamics(tree)
+    assert "both are the same" in text
+    assert "no gradient noise, so that the runs say nothing about the noise model" in " ".join(text.split())
+
+
+def test_nothing_to_gain():
+    done = Quadratic(eigenvalue=ONE, multiplicity=ONE, initial_loss=0 * ONE, floor=0.1, num_samples=64)
+    tree = prediction(done)
+    assert summarize_dynamics(with_check(tree))["answer"]["verdict"] == "withheld"
+    text = render_dynamics(tree)
+    assert "at batch size 16: nothing to gain at this state" in text.splitlines()[0]
+    assert "FEWEST STEPS" not in text
+    assert "CONFIRMED" not in text
 
 
 def test_refusals():

@@ -6,7 +6,8 @@ import xarray as xr
 
 import spectra
 from spectra.dynamics import Quadratic, best_learning_rate, sgd_curve
-from spectra.dynamics_tree import checks_dataset, predict, problem_of, problem_tree
+from spectra.dynamics.checks import checks_dataset
+from spectra.dynamics_tree import predict, problem_of, problem_tree
 from spectra.errors import ArgumentError, NonFiniteError, SchemaError
 from tests.spectra.dynamics_problems import check_of, gaussian, prediction, unequal
 

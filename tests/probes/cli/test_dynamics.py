@@ -40,18 +40,24 @@ def run(capsys, *arguments):
 @pytest.fixture(scope="module")
 def result_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("dynamics") / "d.nc"
-    arguments = ["--steps", "30", "-b", "32", "--threads", "1", "-q", "-o", str(path)]
+    arguments = ["--steps", "30", "-b", "200", "--threads", "1", "-q", "-o", str(path)]
     assert main(["dynamics", REGRESSION, *arguments]) == 0
     return path
 
 
 def test_answer_file_and_picture(capsys, folder):
-    arguments = ["--steps", "30", "-b", "32", "-b", "8", "-o", "d.nc", "--plot", "d.png", "--threads", "1"]
+    arguments = ["--steps", "30", "-b", "200", "-b", "8", "-o", "d.nc", "--plot", "d.png", "--threads", "1"]
     code, out, err = run(capsys, "dynamics", REGRESSION, *arguments)
     assert code == 0, err
     assert out.startswith("LEARNING RATE ")
-    assert "for 30 steps (3.75 epochs) at batch size 32" in out.splitlines()[0]
-    for word in ("CONFIRMED", "30 of 30", "training steps", "HOW LONG THE LINEARIZATION CAN BE TRUSTED", "trace"):
+    assert "for 30 steps (23.4 epochs) at batch size 200" in out.splitlines()[0]
+    for word in (
+        "CONFIRMED",
+        "30 of 30",
+        "training steps",
+        "HOW LONG REAL TRAINING FOLLOWS THE PREDICTION: 8 runs",
+        "trace",
+    ):
         assert word in out
     assert err == "wrote d.nc\n"
     assert sorted(path.name for path in folder.iterdir()) == ["d.nc", "d.png"]
@@ -62,12 +68,14 @@ def test_the_model_that_is_linear_is_predicted(result_file):
     """Linear regression is its own linearization: the runs agree with the prediction within their scatter."""
     tree = spectra.load(result_file)
     problem = problem_of(tree)
-    best = best_learning_rate(problem, closure="kurtosis", num_steps=30, batch_size=32)
+    best = best_learning_rate(problem, closure="kurtosis", num_steps=30, batch_size=200)
     assert float(tree["best"]["learning_rate"].values[0]) == best.value
     check = tree["check"].to_dataset()
     assert check["is_trusted_throughout"].values.all()
-    assert check.attrs["num_runs"] == 4
-    curve = sgd_curve(problem, closure="kurtosis", learning_rate=best.value, batch_size=32, num_steps=30)
+    assert check.attrs["num_runs"] == 8
+    assert check.sizes["learning_rate"] == 3
+    assert tree.attrs["status"] == "complete"
+    curve = sgd_curve(problem, closure="kurtosis", learning_rate=best.value, batch_size=200, num_steps=30)
     row = check.sel(learning_rate=best.value)
     assert row["predicted_loss"].values[-1] == pytest.approx(curve["loss"].values[-1])
 
@@ -82,7 +90,7 @@ def test_show_prints_the_same_and_a_file_predicts_the_same(capsys, result_file):
         return [line for line in text.splitlines() if "cost:" not in line]
 
     assert without_cost(again[1]) == without_cost(shown[1])
-    assert spectra.load(result_file)["check"].attrs["batch_size"] == 32
+    assert spectra.load(result_file)["check"].attrs["batch_size"] == 200
     data = json.loads(run(capsys, "show", result_file, "--json")[1], parse_constant=pytest.fail)
     assert data["answer"]["verdict"] == "confirmed"
 
@@ -198,8 +206,15 @@ def test_closures_are_those_of_the_library():
         (["pairs.nc"], 1, "spectra dynamics TASK -o"),
         (["run.nc"], 1, "spectra dynamics TASK -o"),
         (["damaged.nc"], 1, "damaged"),
-        (["q.nc", "--check-runs", "4"], 1, "need the task"),
-        (["q.nc", "--checkpoint", "a.pt"], 1, "need the task"),
+        (["q.nc", "--check-runs", "4"], 1, "--check-runs needs the task"),
+        (["q.nc", "--check-runs", "0"], 1, "--check-runs needs the task"),
+        (["q.nc", "--checkpoint", "a.pt"], 1, "--checkpoint needs the task"),
+        (["q.nc", "--seed", "0", "--threads", "1"], 1, "--seed, --threads need the task"),
+        (["q.nc", "--max-trace-products", "9"], 1, "--max-trace-products needs the task"),
+        (["q.nc", "--plot", "missing/a.png"], 1, "missing"),
+        ([REGRESSION, "--plot", "missing/a.png"], 1, "missing"),
+        ([REGRESSION, "--plot", "a.jpg"], 1, ".png, .svg, .pdf"),
+        ([f"{TASKS}:with_dropout"], 1, "Call model.eval() first."),
         (["q.nc", "--closure", "exact"], 1, "exact"),
         (["q.nc", "-b", "201"], 1, "201 does not fit into 200"),
         ([], 2, "TASK_OR_FILE"),
@@ -218,6 +233,7 @@ def test_bad_input_ends_with_one_clear_message(capsys, folder, arguments, code, 
     assert words in " ".join(found[2].replace("│", " ").split())
     assert "Traceback" not in found[2]
     assert "unexpected" not in found[2]
+    assert "dropout_seed" not in found[2]
     assert found[1] == ""
     assert sorted(folder.iterdir()) == before
 
@@ -253,6 +269,85 @@ def test_ctrl_c_keeps_what_was_measured(folder):
     assert "what was measured is in d.nc" in stderr
     assert "Traceback" not in stderr
     assert problem_of(spectra.load(folder / "d.nc")).num_samples == 256
+
+
+def test_a_picture_is_refused_before_anything_is_measured(capsys, monkeypatch):
+    import probes.linearized
+
+    monkeypatch.setattr(probes.linearized, "linearize", lambda *_, **__: pytest.fail("measured first"))
+    for name in ("a.jpg", "missing/a.png"):
+        assert run(capsys, "dynamics", REGRESSION, "--plot", name)[0] == 1
+
+
+def test_rows_that_were_finished_are_kept_when_the_check_is_interrupted(capsys, monkeypatch):
+    import probes.linearization_check
+
+    whole, calls = probes.linearization_check.check_linearization, []
+
+    def interrupted(*arguments, **options):
+        calls.append(options["learning_rate"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(probes.linearization_check, "check_linearization", interrupted)
+    code, out, err = run(capsys, "dynamics", REGRESSION, "--steps", "5", "-o", "d.nc", "--threads", "1")
+    assert (code, out) == (130, "")
+    assert "what was measured is in d.nc" in err
+    tree = spectra.load("d.nc")
+    assert tree.attrs["status"] == "interrupted"
+    assert sorted(calls[:2]) == tree["check"]["learning_rate"].values.tolist()
+
+
+def test_a_check_under_other_settings_does_not_confirm(capsys, result_file):
+    """Confirmed at 30 steps of plain SGD at batch size 200: what is asked for differs in one setting each time."""
+    same = json.loads(run(capsys, "dynamics", result_file, "--json")[1])
+    assert same["answer"]["verdict"] == "confirmed"
+    for other in (["--closure", "gaussian"], ["--momentum", "0.01"], ["-b", "199", "--steps", "30"]):
+        data = json.loads(run(capsys, "dynamics", result_file, *other, "--json")[1])
+        assert data["answer"]["verdict"] == "tentative"
+        assert "not compared with training at this setting; with batch size 200" in data["answer"]["why"]
+
+
+def test_what_was_typed_is_trained_else_three_rates(capsys):
+    for options, count in ((["--learning-rate", "0.001", "--learning-rate", "0.002"], 3), ([], 3)):
+        arguments = ["--steps", "5", "--check-runs", "2", "--json", "-q", "--threads", "1", *options]
+        rows = json.loads(run(capsys, "dynamics", REGRESSION, *arguments)[1])["check"]["rows"]
+        assert len(rows) == count
+    rates = [row["learning_rate"] / rows[-1]["learning_rate"] for row in rows]
+    assert rates == pytest.approx([0.1, 0.3, 1.0], rel=0.01)
+
+
+def test_trained_to_the_minimum_there_is_nothing_to_gain(capsys, folder):
+    weight = torch.linalg.lstsq(*regression_data()).solution.T
+    torch.save({"weight": weight}, "w.pt")
+    code, out, _ = run(capsys, "dynamics", REGRESSION, "--checkpoint", "w.pt", "-q", "--threads", "1")
+    assert code == 3
+    assert out.splitlines()[0].endswith(
+        "nothing to gain at this state, as no learning rate is predicted to lower the loss"
+    )
+    assert "CONFIRMED" not in out
+
+
+def regression_data():
+    from tests.probes.small_tasks import least_squares
+
+    return least_squares().data[0]
+
+
+@pytest.mark.parametrize(("options", "products"), [([], 240), (["--max-trace-products", "7"], 7)])
+def test_the_products_of_the_trace_can_be_set(capsys, monkeypatch, options, products):
+    import probes.linearized
+
+    whole, seen = probes.linearized.linearize, []
+
+    def linearize(*arguments, **settings):
+        seen.append(settings["max_trace_products"])
+        return whole(*arguments, **settings)
+
+    monkeypatch.setattr(probes.linearized, "linearize", linearize)
+    assert run(capsys, "dynamics", REGRESSION, "--steps", "5", "--check-runs", "0", "--threads", "1", *options)[0] == 0
+    assert seen == [products]
 
 
 def test_a_measured_run_may_hold_the_linearized_problem(capsys):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.linalg import eigh_tridiagonal
 
-from spectra.dynamics import from_law, from_marchenko_pastur
+from spectra.dynamics import MarchenkoPasturSGD, from_law, from_marchenko_pastur, sgd_curve
 from spectra.errors import ArgumentError
 
 
@@ -14,9 +15,21 @@ def test_moments_of_the_law(aspect_ratio):
     share = problem.multiplicity / d
     assert share @ problem.eigenvalue == pytest.approx(1, rel=1e-9)
     assert share @ problem.eigenvalue**2 == pytest.approx(1 + aspect_ratio, rel=1e-9)
-    # at r = 1 the density rises like 1/sqrt(x) at 0, where the mass that is missing is one node's
-    assert problem.loss == pytest.approx(0.5 * 2.0 + 0.5 * 0.3, rel=1e-9 if aspect_ratio != 1 else 2 / 1000)
+    assert np.sum(share) == pytest.approx(min(1, 1 / aspect_ratio), rel=1e-12)
+    assert problem.loss == pytest.approx(0.5 * 2.0 + 0.5 * 0.3, rel=1e-9)
     assert problem.floor == pytest.approx(0.15 * max(1 - aspect_ratio, 0), abs=1e-12)
+
+
+@pytest.mark.parametrize("aspect_ratio", [0.5, 0.999, 1.0, 1.001, 1.5])
+def test_curves_with_label_noise_agree_with_the_closed_form_of_the_law(aspect_ratio):
+    d = 10**6
+    n = round(d / aspect_ratio)
+    law = MarchenkoPasturSGD(aspect_ratio=d / n, learning_rate=1 / d, num_samples=n, noise=0.5)  # half the critical one
+    problem = from_marchenko_pastur(d / n, dimension=d, noise=0.5)
+    steps = np.array([1, 10, 100, 1000]) * n
+    curve = sgd_curve(problem, closure="continuous", learning_rate=1 / d, num_steps=1000 * n, record=steps)
+    # where r = 1.5 and nothing is left of the loss, rounding of the loss at the start is all there is
+    np.testing.assert_allclose(curve["loss"], law.loss(steps / n), rtol=1e-10, atol=1e-15)
 
 
 def test_variance_scales_eigenvalues_and_the_loss_of_the_signal():
@@ -29,7 +42,7 @@ def test_variance_scales_eigenvalues_and_the_loss_of_the_signal():
 
 def test_an_instance_agrees_within_its_own_randomness():
     rng = np.random.default_rng(0)
-    from spectra.dynamics import from_data, sgd_curve
+    from spectra.dynamics import from_data
 
     law = sgd_curve(
         from_marchenko_pastur(0.5, dimension=100, noise=0.25), closure="limit", learning_rate=0.005, num_steps=400
@@ -76,3 +89,17 @@ def test_laws_that_cannot_be(changes, words):
 def test_aspect_ratios_that_cannot_be(aspect_ratio):
     with pytest.raises(ArgumentError):
         from_marchenko_pastur(aspect_ratio, dimension=10)
+
+
+@pytest.mark.parametrize("num_nodes", [1, 2, 3, 10, 200])
+@pytest.mark.parametrize("aspect_ratio", [1e-3, 0.01, 0.5, 0.999, 1.0, 1.001, 4.0])
+def test_nodes_and_weights_are_those_of_the_jacobi_matrix(aspect_ratio, num_nodes):
+    """Its recurrence in the docstring, by a matrix eigenvalue solver."""
+    problem = from_marchenko_pastur(aspect_ratio, dimension=1000, num_nodes=num_nodes)
+    ratio, stretch = min(aspect_ratio, 1 / aspect_ratio), max(aspect_ratio, 1)
+    diagonal = np.full(num_nodes, 1 + ratio)
+    diagonal[0] = 1
+    x, vectors = eigh_tridiagonal(diagonal, np.full(num_nodes - 1, np.sqrt(ratio)))
+    order = np.argsort(problem.eigenvalue)
+    np.testing.assert_allclose(problem.eigenvalue[order], stretch * x, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(problem.multiplicity[order], 1000 / stretch * vectors[0] ** 2, rtol=1e-9, atol=1e-9)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics import best_learning_rate, from_data, sgd_curve
+from spectra.dynamics import Quadratic, best_learning_rate, from_data, sgd_curve
 from spectra.errors import ArgumentError
 from tests.spectra.dynamics.least_squares import gaussian_data, gaussian_problem
 
@@ -51,3 +51,31 @@ def test_a_refused_critical_rate_is_replaced_by_the_row_safe_one():
 def test_a_budget_is_needed(count):
     with pytest.raises(ArgumentError, match="num_steps"):
         best_learning_rate(gaussian_problem(), closure="limit", num_steps=count)
+
+
+@pytest.mark.parametrize("count", [10, 300])
+def test_the_flat_region_reaches_to_its_ends(count):
+    """A fine grid says where the loss leaves 2 % of the gain; the cap may come before."""
+    problem = gaussian_problem()
+    found = best_learning_rate(problem, closure="limit", num_steps=count)
+    cap = 0.8 * found.stability.usable
+    rates = cap * np.geomspace(0.01, 1, 400)
+    losses = np.array(
+        [float(sgd_curve(problem, closure="limit", learning_rate=r, num_steps=count).loss[-1]) for r in rates]
+    )
+    flat = rates[losses <= found.loss + 0.02 * (problem.loss - found.loss)]
+    assert found.low == pytest.approx(flat.min(), rel=0.04)
+    assert found.high == pytest.approx(flat.max(), rel=0.04)
+
+
+def test_long_budgets_want_small_rates():
+    """The floor falls with the rate, so that the best rate goes on falling with the budget."""
+    problem = Quadratic(
+        eigenvalue=np.ones(20), multiplicity=np.ones(20), initial_loss=np.full(20, 0.05), floor=1.0, num_samples=10**6
+    )
+    found = best_learning_rate(problem, closure="limit", num_steps=10**8)
+    assert found.value < 1e-6
+    excess = found.loss - 1.0
+    for factor in (0.5, 2.0):
+        other = sgd_curve(problem, closure="limit", learning_rate=factor * found.value, num_steps=10**8)
+        assert float(other.loss[-1]) - 1.0 >= excess

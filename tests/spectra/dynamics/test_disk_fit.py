@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from spectra.complex_measure import normal_spectrum
-from spectra.dynamics.disk_fit import fit_disk
+from spectra.dynamics.disk_fit import DiskFit, _radial_distance, fit_disk
 from spectra.dynamics.games import disk_method
 from spectra.errors import ArgumentError, SchemaError
 from spectra.operators import Operator
@@ -133,3 +133,16 @@ def test_operators_that_are_not_normal_are_refused_and_unknown_ones_are_not():
     assert np.isnan(fit.normality_defect)
     with pytest.raises(SchemaError):
         fit_disk(np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("num_moments", "distance"), [(3, 0.2887), (4, 0.2887), (5, 0.2152), (7, 0.2606), (11, 0.2550)]
+)
+def test_distance_of_a_circle_depends_on_the_number_of_moments_as_documented(num_moments, distance):
+    """All squared distances of a circle are half of R^2; the uniform law is a Gauss rule of as many moments."""
+    assert _radial_distance(np.ones(1), np.ones(1), np.sqrt(2.0), num_moments) == pytest.approx(distance, abs=5e-5)
+    assert f"{distance:.4f}" in DiskFit.__doc__
+    circle = np.kron(np.eye(50), np.array([[0.0, -1.0], [1.0, 0.0]])) + 3.0 * np.eye(100)
+    fit = fit_disk(normal_spectrum(circle))
+    assert fit.num_moments == 11
+    assert fit.radial_distance == pytest.approx(0.2550, abs=5e-5)

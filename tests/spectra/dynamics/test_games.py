@@ -6,7 +6,7 @@ import pytest
 from spectra.arrays import to_host
 from spectra.dynamics.average_case import marchenko_pastur_method
 from spectra.dynamics.games import DiskMethod, bilinear_game_method, disk_method
-from spectra.errors import ArgumentError, ShapeError
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 
 CENTER, RADIUS = 2.0, 1.5
 
@@ -148,3 +148,20 @@ def test_bad_calls_are_refused():
         disk_method(lambda x: x[:1], np.zeros(2), center=1.0, radius=0.5, num_steps=1)
     with pytest.raises(ArgumentError, match="skew-symmetric"):
         bilinear_game_method(lambda x: x + 1.0, np.zeros(2), smallest=0.5, largest=1.0, num_steps=1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("when", [0, 1, 2, 3, 4, 6])
+def test_products_that_are_not_finite_are_refused(bad, when):
+    matrix = game(2, 2)
+    calls = []
+
+    def field(x):
+        calls.append(1)
+        return np.where(len(calls) - 1 == when, bad, matrix @ x - 1.0)
+
+    with pytest.raises(NonFiniteError, match="must be finite"):
+        bilinear_game_method(field, np.zeros(4), smallest=0.1, largest=3.0, num_steps=3)
+    calls.clear()
+    with pytest.raises(NonFiniteError, match="must be finite"):
+        disk_method(field, np.zeros(4), center=2.0, radius=1.0, num_steps=6)

@@ -33,3 +33,22 @@ def test_a_grid_of_a_stream_counts_samples():
 def test_empty_grids(empty):
     with pytest.raises(ArgumentError, match="at least one"):
         sgd_curves(gaussian_problem(), **({"closure": "limit", "learning_rates": [0.1], "num_steps": 1} | empty))
+
+
+def test_cautions_belong_to_their_settings():
+    problem = gaussian_problem()
+    critical = sgd_curve(problem, closure="limit", learning_rate=0.01, num_steps=1).attrs["critical_learning_rate"]
+    grid = sgd_curves(problem, closure="limit", learning_rates=critical * np.array([0.1, 0.9, 1.1]), num_steps=3)
+    assert "caution" not in grid.attrs
+    assert "is_stable" not in grid.attrs
+    assert grid["is_stable"].values.ravel().tolist() == [True, True, False]
+    cautions = grid["caution"].values.ravel().tolist()
+    assert cautions[0] == ""
+    assert "rare runs" in cautions[1]
+    assert "unstable" in cautions[2]
+
+
+@pytest.mark.parametrize("sizes", [[2.7], [0], "a", [61]])
+def test_batch_sizes_that_cannot_be(sizes):
+    with pytest.raises(ArgumentError):
+        sgd_curves(gaussian_problem(), closure="limit", learning_rates=0.1, batch_sizes=sizes, num_steps=2)

@@ -248,3 +248,17 @@ def test_parameters_out_of_range_are_refused(change):
 def test_epochs_that_are_none_are_refused(epoch, error):
     with pytest.raises(error, match="epochs must"):
         sgd_at(0.5, 0.5).loss(epoch)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0, 1.5])
+@pytest.mark.parametrize("aspect_ratio", [0.3, 1.0, 3.0])
+def test_the_error_state_of_numpy_changes_nothing(aspect_ratio, share):
+    sgd = MarchenkoPasturSGD(
+        aspect_ratio=aspect_ratio, learning_rate=2 * share / (aspect_ratio * 1000), num_samples=1000, noise=0.1
+    )
+    epochs = np.append(np.geomspace(1e-300, 1e300, 60), 0.0)
+    with np.errstate(all="ignore"):
+        expected = sgd.loss(epochs)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(sgd.loss(epochs), expected)
+        assert np.isfinite([sgd.rate, sgd.critical_learning_rate, sgd.switch_learning_rate]).all()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics import from_data, from_operator, sgd_curve, stability
+from spectra.dynamics import from_data, from_operator, implicit_conditioning_ratio, rate, sgd_curve, stability
 from spectra.errors import ArgumentError
 from tests.spectra.dynamics.least_squares import gaussian_data, loss_of
 
@@ -210,3 +210,56 @@ def test_samples_with_several_rows():
     others = np.sum(problem.multiplicity * problem.eigenvalue**2) - lam[-1] ** 2
     expected = own + rate**2 / C * others * problem.loss
     assert float(curve.loss[1]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.9])
+@pytest.mark.parametrize("size", [1, 2])
+def test_measured_kurtosis_is_bounded_up_to_the_critical_rate(share, size):
+    """A mode that every sample shares, at batch size 1: its loss and its noise must be one node."""
+    rng = np.random.default_rng(0)
+    A = 0.15 * rng.standard_normal((200, 40))
+    A[:, 0] += 2
+    b = rng.standard_normal(200) + 3
+    ours = by_products(A, b, num_deflated=4, sample_squares=lambda V: (A @ V) ** 2)
+    exact = from_data(A, b)
+    settings = {"closure": "kurtosis", "batch_size": size}
+    settings["learning_rate"] = share * stability(ours, **settings).closure_learning_rate
+    curves = [sgd_curve(p, num_steps=2000, **settings) for p in (ours, exact)]
+    np.testing.assert_allclose(curves[0].loss, curves[1].loss, rtol=0.05)
+    assert rate(ours, **settings) < 1
+
+
+def test_losses_that_are_too_small_are_units_that_differ():
+    A, b = gaussian_data(40, 12)
+    H, g = A.T @ A / 40, -A.T @ b / 40
+    with pytest.raises(ArgumentError, match="units differ"):
+        from_operator(H, g, loss=0.25 * loss_of(A, b, np.zeros(12)), trace=float(np.trace(H)), num_samples=40)
+
+
+@pytest.mark.parametrize("slip", [1e-4, 1e-2])
+def test_a_low_rank_and_a_trace_that_is_slightly_off(slip):
+    """What is left of the trace beyond all eigenvalues goes to no node: it is rounding, or another matrix."""
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 50))
+    b = rng.standard_normal(60)
+    H, g = A.T @ A / 60, -A.T @ b / 60
+    settings = {"loss": loss_of(A, b, np.zeros(50)), "trace": float(np.trace(H)) * (1 + slip), "num_samples": 60}
+    if slip > 1e-3:
+        with pytest.raises(ArgumentError, match="trace"):
+            from_operator(H, g, **settings)
+        return
+    problem = from_operator(H, g, **settings)
+    exact = from_data(A, b)
+    assert implicit_conditioning_ratio(problem) == pytest.approx(implicit_conditioning_ratio(exact), rel=1e-3)
+
+
+def test_float32_says_what_it_resolved():
+    A, b = power_law_data()
+    A = A * np.arange(1, 121) ** -1.5  # eigenvalues over nine orders of magnitude
+    H, g = (A.T @ A / 300).astype(np.float32), (-A.T @ b / 300).astype(np.float32)
+    loss, trace = loss_of(A, b, np.zeros(120)), float(np.sum(A**2) / 300)
+    single = from_operator(H, g, loss=loss, trace=trace, num_samples=300, num_gradient_steps=120)
+    double = by_products(A, b, num_gradient_steps=120)
+    assert single.evidence["smallest_resolved"] > 1e-5
+    assert double.evidence["smallest_resolved"] < single.evidence["smallest_resolved"]
+    assert single.floor >= double.floor * (1 - 1e-6)

@@ -105,7 +105,7 @@ def test_eigenvalues_and_losses_must_belong_together():
         from_eigenvalues([1.0], [2.0], loss=1.0)
     with pytest.raises(ArgumentError, match="negative curvature"):
         from_eigenvalues([1.0, -0.5], [1.0, 1.0], loss=9.0)
-    with pytest.raises(NonFiniteError):
+    with pytest.raises(ArgumentError, match="loss"):
         from_eigenvalues([1.0], [1.0], loss=np.nan)
     with pytest.raises(ShapeError):
         from_eigenvalues([1.0, 2.0], [1.0], loss=1.0)
@@ -128,3 +128,47 @@ def test_a_stream_of_one_feature_is_exact():
 def test_noise_of_a_stream(noise):
     with pytest.raises(ArgumentError, match="noise"):
         streaming([1.0], [1.0], noise=noise)
+
+
+@pytest.mark.parametrize(
+    ("A", "b", "words"),
+    [
+        (np.ones((3, 2)) * 1j, np.ones(3), "real"),
+        (np.ma.masked_array(np.ones((3, 2)), mask=np.eye(3, 2)), np.ones(3), "mask"),
+        (np.full((3, 2), 1e160), np.ones(3), "over- or"),
+        (np.full((3, 2), 1e-300), np.ones(3), "underflow"),
+        ("abc", np.ones(3), "real"),
+    ],
+)
+def test_data_that_would_be_misread(A, b, words):
+    with pytest.raises(ArgumentError, match=words):
+        from_data(A, b)
+
+
+def test_the_row_bound_is_the_largest_relative_eigenvalue():
+    """Dense oracle: E |a|^2 a a' relative to H, and never more than the largest row."""
+    from scipy.linalg import eigh
+
+    for n, d in ((40, 6), (300, 100)):
+        A, b = gaussian_data(n, d)
+        A[0] *= 5
+        problem = from_data(A, b)
+        H = A.T @ A / n
+        S = (A.T * np.sum(A**2, axis=1)) @ A / n
+        assert problem.row_bound == pytest.approx(eigh(S, H, eigvals_only=True)[-1], rel=1e-9)
+        assert problem.row_bound <= problem.largest_row
+    K = A @ A.T
+    assert from_kernel(K, b).row_bound == pytest.approx(problem.row_bound, rel=1e-6)
+
+
+def test_columns_without_outputs():
+    with pytest.raises(ShapeError, match="output"):
+        from_data(np.ones((3, 2)), np.ones((3, 0)))
+
+
+def test_nothing_to_lose_is_no_divergence():
+    A, _ = gaussian_data(8, 3)
+    x = np.ones(3)
+    for closure in ("limit", "row_resolved", "exact"):
+        curve = sgd_curve(from_data(A, A @ x, x), closure=closure, learning_rate=0.1, num_steps=3)
+        np.testing.assert_allclose(curve.loss, 0.0, atol=1e-25)

@@ -21,7 +21,7 @@ def make(**changes):
         ({"kurtosis": np.ones(3)}, ShapeError, "kurtosis"),
         ({"initial_loss": np.array([1.0, np.nan])}, NonFiniteError, "initial_loss"),
         ({"eigenvalue": np.array([1.0, np.inf])}, NonFiniteError, "eigenvalue"),
-        ({"floor": np.nan}, NonFiniteError, "floor"),
+        ({"floor": np.nan}, ArgumentError, "floor"),
         ({"eigenvalue": np.array([1.0, -1.0])}, ArgumentError, "negative"),
         ({"eigenvalue": np.array([1.0, 0.0])}, ArgumentError, "without curvature"),
         ({"multiplicity": np.zeros(2)}, ArgumentError, "positive multiplicity"),
@@ -82,3 +82,47 @@ def test_units_change_nothing_but_units(closure, factor):
 def test_a_factor_must_be_positive():
     with pytest.raises(ArgumentError, match="factor"):
         make().scaled(0.0)
+
+
+def test_nobody_can_change_a_problem_from_outside():
+    """Neither through the arrays that were given, nor through what is read from it."""
+    given = np.array([1.0, 2.0])
+    problem = Quadratic(eigenvalue=given, multiplicity=given, initial_loss=given)
+    given[0] = -5.0
+    problem.to_dataset()["eigenvalue"].values[:] = -1.0
+    assert problem.eigenvalue.tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="read-only"):
+        problem.eigenvalue[0] = 3.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eigenvalue": np.array([1.0, 1j])},
+        {"eigenvalue": np.ma.masked_array([1.0, 2.0], mask=[True, False])},
+        {"eigenvalue": ["a", "b"]},
+        {"floor": None},
+        {"rows_per_sample": "a"},
+        {"num_samples": np.nan},
+        {"num_samples": True},
+        {"largest_row": "a"},
+        {"row_bound": -1.0},
+    ],
+)
+def test_what_is_no_number_is_refused(changes):
+    with pytest.raises(ArgumentError):
+        make(**changes)
+
+
+def test_numpy_scalars_are_numbers():
+    problem = make(
+        floor=np.float32(0.5), largest_row=np.float32(2.0), num_samples=np.int64(7), evidence={"cost": np.float32(3)}
+    )
+    again = Quadratic.from_dataset(problem.to_dataset())
+    assert (again.floor, again.largest_row, again.num_samples, again.evidence) == (0.5, 2.0, 7, {"cost": 3.0})
+
+
+@pytest.mark.parametrize("damage", [{"evidence": "{x"}, {"floor": "x"}, {"num_samples": -3}])
+def test_damaged_attributes_are_a_schema_error(damage):
+    with pytest.raises(SchemaError, match="damaged"):
+        Quadratic.from_dataset(gaussian_problem().to_dataset().assign_attrs(damage))

@@ -6,6 +6,7 @@ from spectra.dynamics import (
     batch_saturation,
     implicit_conditioning_ratio,
     kernel_norm,
+    sgd_curve,
     stability,
     steps_to_target,
 )
@@ -75,12 +76,14 @@ def test_sizes_that_cannot_be():
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[])
     with pytest.raises(ArgumentError, match="does not fit"):
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[61])
+    with pytest.raises(ArgumentError, match="target"):
+        batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[6], target=np.nan)
 
 
 @pytest.mark.parametrize("closure", ["limit", "kurtosis"])
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
-def test_fewest_steps_are_those_of_steps_to_target(closure, momentum):
-    """Independent: first passages by the closed form (with momentum by a recursion), over all rates tried."""
+def test_fewest_steps_are_the_fewest_until_the_loss_stays_below(closure, momentum):
+    """Over all rates tried, from long curves: one step after the last one above the target."""
     problem = gaussian_problem(200, 20)
     target = problem.floor + 0.2 * (problem.loss - problem.floor)
     settings = {"closure": closure, "momentum": momentum}
@@ -88,13 +91,35 @@ def test_fewest_steps_are_those_of_steps_to_target(closure, momentum):
     for i, size in enumerate(found["batch_size"].values.tolist()):
         limits = stability(problem, batch_size=size, **settings)
         cap = 0.8 * min(limits.usable, limits.noise_free_learning_rate)
-        passages = [
-            steps_to_target(problem, target, learning_rate=rate, batch_size=size, max_steps=960, **settings)
-            for rate in cap * np.geomspace(1, LOWEST, NUM_RATES)
-        ]
-        fewest = min(passage.num_steps for passage in passages if passage.status == "reached")
-        assert found["num_steps"].values[i] == fewest
-        assert found["num_samples"].values[i] == fewest * size
+        stays = []
+        for rate in cap * np.geomspace(1, LOWEST, NUM_RATES):
+            curve = sgd_curve(
+                problem, learning_rate=rate, batch_size=size, num_steps=3000, record=np.arange(3001), **settings
+            )
+            above = np.flatnonzero(curve.loss.values > target)
+            if above[-1] < 3000:
+                stays.append(above[-1] + 1)
+        assert found["num_steps"].values[i] == min(stays)
+        assert found["num_samples"].values[i] == min(stays) * size
+
+
+def test_a_dip_below_the_target_is_not_enough():
+    """A heavy ball with full batches overshoots: two steps are below the target, and the loss comes back."""
+    problem = Quadratic(
+        eigenvalue=np.array([1.0, 0.9]), multiplicity=np.ones(2), initial_loss=np.array([1.0, 0.5]), num_samples=1000
+    )
+    found = batch_saturation(problem, closure="limit", batch_sizes=[1000], target=0.02, momentum=0.95)
+    assert found["num_steps"].values[0] > 50
+    dip = steps_to_target(
+        problem,
+        0.02,
+        closure="limit",
+        learning_rate=float(found["learning_rate"][0]),
+        batch_size=1000,
+        momentum=0.95,
+    )
+    assert dip.status == "passing"
+    assert dip.num_steps < 50
 
 
 def test_one_mode_without_noise():

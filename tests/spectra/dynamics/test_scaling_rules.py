@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics.scaling_rules import MAX_STEP_ERROR, scale_settings
+from spectra.dynamics.scaling_checks import MAX_STEP_ERROR
+from spectra.dynamics.scaling_rules import scale_settings
 from spectra.errors import ArgumentError, NonFiniteError
 
 ADAM = {"learning_rate": 1e-3, "betas": (0.9, 0.999)}

@@ -31,6 +31,12 @@ def predict(problem=None, **changes):
         ({"sampling": "random"}, ArgumentError, "sampling"),
         ({"sampling": "reshuffled"}, ArgumentError, "depend on each other"),
         ({"record": [99]}, ArgumentError, "record"),
+        ({"weight_decay": [0.1]}, ArgumentError, "weight_decay"),
+        ({"momentum": "a"}, ArgumentError, "momentum"),
+        ({"nesterov": "no", "momentum": 0.5}, ArgumentError, "nesterov"),
+        ({"population": (1, 2, 3)}, ArgumentError, "Population"),
+        ({"num_steps": 10**19}, ArgumentError, "num_steps"),
+        ({"problem": 3}, ArgumentError, "Quadratic"),
         ({"solver": "fft"}, ArgumentError, "solver"),
         ({"solver": "closed_form", "momentum": 0.5}, ArgumentError, "closed form"),
         ({"solver": "closed_form", "closure": "exact"}, ArgumentError, "closed form"),
@@ -93,3 +99,15 @@ def test_a_single_mode_by_hand():
     q2 = ((1 - x) ** 2 + c * x**2) * q1 + c * x**2 * 3 * (1 + q1)
     curve = sgd_curve(problem, closure="gaussian", learning_rate=0.2, batch_size=2, num_steps=2)
     np.testing.assert_allclose(curve.loss, [3.0, 1 + q1, 1 + q2], rtol=1e-14)
+
+
+def test_the_schedule_of_no_steps():
+    curve = predict(learning_rate=[], batch_size=[], num_steps=0)
+    assert curve.loss.values == pytest.approx(gaussian_problem().loss)
+
+
+def test_the_error_state_of_numpy_does_not_matter():
+    with np.errstate(all="raise"):
+        for closure in ("limit", "exact", "continuous"):
+            for rate in (0.001, 0.5):
+                predict(closure=closure, learning_rate=rate, num_steps=2000)

@@ -133,7 +133,8 @@ def test_only_recorded_steps_are_kept():
     assert some["step"].values.tolist() == [7, 50]
     np.testing.assert_array_equal(some["risk"].values, whole["risk"].values[[7, 50]])
     assert curve(num_steps=0)["risk"].shape == (1,)
-    assert some.attrs == {"method": "signsgd", "batch_size": 1, "learning_rate": 0.02, "noise": 0.3}
+    expected = {"method": "signsgd", "batch_size": 1, "learning_rate": 0.02, "noise": 0.3}
+    assert {name: some.attrs[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,25 @@ def test_only_recorded_steps_are_kept():
 def test_wrong_calls_are_refused(changed, error, match):
     with pytest.raises(error, match=match):
         curve(**changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"learning_rate": 1e300}, {"noise": 1e300}, {"start": 1e300 * START}, {"covariance": 1e300 * DENSE}],
+)
+def test_risks_beyond_float64_are_refused(changed):
+    with np.errstate(all="raise"), pytest.raises(NonFiniteError, match="exceeds the largest float64"):
+        curve(**{"start": 1e10 * START} | changed)
+    if not {"start", "covariance"} & set(changed):
+        with pytest.raises(NonFiniteError, match="exceeds the largest float64"):
+            signsgd_floor(DENSE, **{"learning_rate": 0.1, "noise": 0.1} | changed)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e-30])
+def test_numbers_that_vanish_are_zero_whatever_the_error_state(scale):
+    with np.errstate(all="raise"):
+        found = curve(learning_rate=scale, noise=scale, start=scale * START)
+        assert signsgd_floor(DENSE, learning_rate=scale, noise=scale) <= 1e2 * scale**2
+    if scale == 1e-30:
+        np.testing.assert_allclose(found["risk"] / scale**2, curve(learning_rate=1, noise=1)["risk"], rtol=1e-9)
+    assert np.all(np.isfinite(found["risk"]))

@@ -1,6 +1,7 @@
 """Simulated SGD: PyTorch's own optimizer, gradient descent, the average over all batch sequences, every library."""
 
 import itertools
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -11,7 +12,7 @@ from spectra.dynamics.batch_order import batch_blocks, batch_sizes
 from spectra.dynamics.population import Population
 from spectra.dynamics.simulation import simulate_sgd
 from spectra.dynamics.z_scores import z_scores
-from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, OutOfMemoryError, ShapeError
 from spectra.exchange import library_of
 
 SCHEDULE = np.linspace(0.3, 0.05, 9)
@@ -352,3 +353,41 @@ def test_a_batch_with_replacement_may_exceed_the_data():
     np.testing.assert_allclose(
         run["run_loss"].values[0], torch_losses(A, b, np.zeros(3), order, learning_rate=0.1), rtol=1e-13
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"batch_size": 10**15, "sampling": "with_replacement"}, "smaller batches"),
+        ({"num_runs": 10**9}, "fewer runs"),
+        ({"num_steps": 10**15}, "fewer steps"),
+        ({"num_runs": 10**7, "batch_size": 6}, "fewer runs"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_anything_is_allocated(changed, words):
+    A, b, _ = problem()
+    tracemalloc.start()
+    try:
+        with pytest.raises(OutOfMemoryError, match=words):
+            simulate_sgd(A, b, **{"learning_rate": 0.1, "num_steps": 3, "num_runs": 2} | changed)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_momentum_of_1_is_refused():
+    A, b, _ = problem()
+    with pytest.raises(ArgumentError, match="momentum must lie in"):
+        simulate_sgd(A, b, learning_rate=0.1, num_steps=3, momentum=1.0)
+
+
+def test_constant_settings_and_schedules_of_the_same_numbers_are_the_same_run():
+    A, b, _ = problem()
+    for sampling in ("without_replacement", "with_replacement", "reshuffled"):
+        settings = {"num_steps": 7, "num_runs": 3, "sampling": sampling}
+        one = simulate_sgd(A, b, learning_rate=0.1, momentum=0.5, batch_size=4, **settings)
+        each = simulate_sgd(
+            A, b, learning_rate=np.full(7, 0.1), momentum=np.full(7, 0.5), batch_size=np.full(7, 4), **settings
+        )
+        xr.testing.assert_equal(one, each)
+        assert one.attrs["batch_size"] == each.attrs["batch_size"] == 4

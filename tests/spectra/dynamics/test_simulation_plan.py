@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics.simulation_plan import simulation_plan
+from spectra.dynamics.simulation_plan import distinct, simulation_plan
 from spectra.dynamics.steps import recorded_steps
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.errors import ArgumentError, NonFiniteError, OutOfMemoryError, ShapeError
 
 GOOD = {
     "learning_rate": 0.1,
@@ -72,3 +72,45 @@ def test_the_default_records_are_those_of_predicted_curves():
 def test_bad_settings(name, value, error):
     with pytest.raises(error, match=name):
         simulation_plan(**GOOD | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"momentum": 1.0}, "momentum must lie in"),
+        ({"momentum": [0.5, 1.5, 0.0, 0.0]}, "momentum must lie in"),
+        ({"nesterov": True}, "nesterov=True needs a momentum"),
+        ({"batch_size": 1e18}, "batch_size"),
+    ],
+)
+def test_settings_that_no_predicted_curve_has(changed, words):
+    with pytest.raises(ArgumentError, match=words):
+        simulation_plan(**GOOD | changed)
+
+
+def test_constant_settings_take_no_memory_and_schedules_are_copies():
+    plan = simulation_plan(**GOOD | {"num_steps": 10**7})
+    for setting in (plan.learning_rate, plan.momentum, plan.batch_size):
+        assert setting.shape == (10**7,)
+        assert setting.strides == (0,)
+        assert distinct(setting).shape == (1,)
+    rates = np.full(4, 0.1)
+    plan = simulation_plan(**GOOD | {"learning_rate": rates})
+    rates[:] = 7.0
+    assert distinct(plan.learning_rate).tolist() == [0.1] * 4
+
+
+def test_more_steps_than_memory_are_refused_before_anything_is_allocated():
+    with pytest.raises(OutOfMemoryError, match=r"num_steps=1000000000000000 must fit into 256 MiB.*fewer steps"):
+        simulation_plan(**GOOD | {"num_steps": 10**15})
+    assert simulation_plan(**GOOD | {"num_steps": 2**24, "max_bytes": 2**29}).num_steps == 2**24
+
+
+def test_memory_of_runs_and_batches():
+    plan = simulation_plan(**GOOD)
+    plan.require_memory(8, batch_bytes=2**28)
+    with pytest.raises(OutOfMemoryError, match=r"batches of up to 2 samples must fit into 256 MiB.*smaller batches"):
+        plan.require_memory(8, batch_bytes=2**28 + 1)
+    plan.require_memory(8, batch_bytes=2**28 + 1, data_bytes=1)
+    with pytest.raises(OutOfMemoryError, match=r"num_runs=3 .*fewer runs"):
+        plan.require_memory(2**28, batch_bytes=1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics import from_data, sgd_curve, stability
+from spectra.dynamics import Quadratic, from_data, sgd_curve, stability
 from spectra.errors import ArgumentError
 from tests.spectra.dynamics.least_squares import gaussian_data, gaussian_problem, one_mode
 
@@ -62,7 +62,6 @@ def test_very_unequal_rows_are_refused():
 
 def test_without_samples_nothing_checks_the_closure():
     assert "not known" in stability(one_mode(num_samples=9), closure="limit").reason
-    assert "momentum" in stability(gaussian_problem(), closure="limit", momentum=0.5).reason
 
 
 @pytest.mark.parametrize("closure", ["row_resolved", "exact", "continuous"])
@@ -75,3 +74,84 @@ def test_momentum_is_refused_where_it_is_not_known(closure):
 def test_momentum_lies_between_zero_and_one(momentum):
     with pytest.raises(ArgumentError, match=r"\[0, 1\)"):
         stability(gaussian_problem(), closure="limit", momentum=momentum)
+
+
+def sparse_data(seed=0):
+    """Rare features, each divided by its standard deviation, and a common column: samples of very unequal size."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((300, 30)) * (rng.random((300, 30)) < 0.02)
+    A = A / A.std(axis=0)
+    return A + 0.3 * rng.standard_normal((300, 1)), rng.standard_normal(300)
+
+
+@pytest.mark.parametrize("closure", ["limit", "gaussian", "row_resolved"])
+@pytest.mark.parametrize("size", [1, 32])
+def test_rates_that_are_far_too_large_are_refused(closure, size):
+    """Also with the closure that follows every sample but not the correlations of modes."""
+    problem = from_data(*sparse_data())
+    found = stability(problem, closure=closure, batch_size=size)
+    exact = stability(problem, closure="exact", batch_size=size).learning_rate
+    assert found.usable <= exact * (1 + 1e-9)
+    if found.closure_learning_rate > 2 * exact:
+        assert found.learning_rate is None
+    curve = sgd_curve(
+        problem, closure=closure, learning_rate=0.9 * found.closure_learning_rate, batch_size=size, num_steps=3
+    )
+    assert ("row-safe" in curve.attrs["caution"]) is (found.learning_rate is None)
+
+
+def test_momentum_does_not_hide_unequal_samples():
+    A, b = gaussian_data(300, 6)
+    A[:, 5] = 0
+    A[:3, 5] = 20.0
+    problem = from_data(A, b)
+    exact = stability(problem, closure="exact").learning_rate
+    found = stability(problem, closure="limit", momentum=0.5)
+    assert found.learning_rate is None
+    assert found.usable <= 0.5 * exact
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 30), (400, 20), (30, 60)])
+def test_equal_samples_are_accepted(n, d):
+    problem = gaussian_problem(n, d)
+    for closure in ("limit", "gaussian", "kurtosis", "row_resolved"):
+        for size in (1, n // 3):
+            found = stability(problem, closure=closure, batch_size=size)
+            assert found.learning_rate is not None
+            assert 0.9 < found.disagreement < 1.7
+
+
+def test_continuous_time_knows_the_largest_eigenvalue():
+    problem = gaussian_problem(30, 5)
+    found = stability(problem, closure="continuous", batch_size=30)
+    assert found.learning_rate == pytest.approx(2 / problem.largest)
+
+
+def test_a_saved_problem_is_judged_alike():
+    problem = from_data(*sparse_data())
+    again = Quadratic.from_dataset(problem.to_dataset())
+    for closure in ("limit", "kurtosis"):
+        first, second = (stability(p, closure=closure) for p in (problem, again))
+        assert first.row_safe_learning_rate == second.row_safe_learning_rate
+        assert first.learning_rate == second.learning_rate
+
+
+@pytest.mark.parametrize("scale", [1e-280, 1e-100, 1e100, 1e280])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_extreme_units_change_units_only(scale, momentum):
+    problem = gaussian_problem()
+    one, other = (
+        stability(p, closure="limit", batch_size=4, momentum=momentum) for p in (problem, problem.scaled(scale))
+    )
+    assert other.closure_learning_rate * scale == pytest.approx(one.closure_learning_rate, rel=1e-9)
+    rate = 0.5 * one.closure_learning_rate
+    first, second = (
+        sgd_curve(p, closure="limit", learning_rate=rate / f, batch_size=4, momentum=momentum, num_steps=200)
+        for p, f in ((problem, 1.0), (problem.scaled(scale), scale))
+    )
+    np.testing.assert_allclose(second.loss / scale, first.loss, rtol=1e-9)
+
+
+def test_momentum_that_leaves_nothing_is_refused():
+    with pytest.raises(ArgumentError, match="momentum"):
+        stability(gaussian_problem(), closure="limit", momentum=1 - 1e-15)

@@ -204,3 +204,54 @@ def test_wrong_calls_are_refused(changed, error, match):
     settings = {"method": "sgd", "curvature": [1.0, 2.0, 3.0], "noise": 1.0, "learning_rate": 0.1} | changed
     with pytest.raises(error, match=match):
         stationary_loss(settings.pop("method"), **settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("exponent", [-900, 900])
+def test_extreme_units_change_no_value(method, exponent):
+    """The loss in units of a power of two: adaptive methods keep their rate, SGD and SAM divide theirs."""
+    settings = {"signsgd": {}, "adamw": {"momentum": 0.9}}.get(method, {"momentum": 0.9, "weight_decay": 0.25})
+    plain = loss(method, rate=0.5, **settings)
+    scale = 2.0**exponent
+    linear = method in ("sgd", "sam")
+    if method == "adam" or linear:
+        settings = settings | {"weight_decay": 0.25 * scale}
+    with np.errstate(all="raise"):
+        rate = 0.5 / scale if linear else 0.5
+        found = loss(method, rate=rate, curvature=scale * CURVATURE, noise=scale * NOISE, **settings)
+    np.testing.assert_allclose(found.mode_losses / scale, plain.mode_losses, rtol=1e-12)
+    np.testing.assert_allclose(found.signal_to_noise, plain.signal_to_noise, rtol=1e-12)
+    np.testing.assert_allclose(found.relaxation_steps, plain.relaxation_steps, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "share"), [("adam", 1 / 8), ("adamw", 1 / 8), ("signsgd", np.pi / 16)])
+@pytest.mark.parametrize(("rate", "noise"), [(1.0, 1e-300), (1.0, 1e-9), (1e150, 1.0), (1e-100, 1e-250)])
+def test_noise_that_is_next_to_nothing_leaves_the_loss_of_the_last_steps(method, share, rate, noise):
+    """By hand, for one mode of curvature 1: steps of size rate around the minimum, x^2 = rate^2 / 4 for Adam."""
+    with np.errstate(all="raise"):
+        found = loss(method, rate=rate, curvature=[1.0], noise=noise)
+    np.testing.assert_allclose(found.value / rate, share * rate, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_learning_rate_beyond_float64_is_refused_or_unstable(method):
+    with np.errstate(all="raise"):
+        if method in ("sgd", "sam"):
+            assert not loss(method, rate=1e300, curvature=1e10 * CURVATURE).is_stable
+        else:
+            with pytest.raises(NonFiniteError, match="exceeds the largest float64"):
+                loss(method, rate=1e300)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("noise", [1e-320, 1e-300, 1e300])
+@pytest.mark.parametrize("curvature", [1e-300, 1.0, 1e300])
+@pytest.mark.parametrize("rate", [1e-300, 1.0, 1e300])
+def test_no_setting_warns_or_gives_a_nan(method, noise, curvature, rate):
+    with np.errstate(all="raise"):
+        try:
+            found = loss(method, rate=rate, curvature=[curvature], noise=noise)
+        except NonFiniteError:
+            return
+    numbers = [found.value, found.small_learning_rate_value, found.signal_to_noise, found.relaxation_steps]
+    assert not np.any(np.isnan(numbers))

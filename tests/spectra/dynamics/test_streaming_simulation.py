@@ -7,7 +7,7 @@ import xarray as xr
 from spectra.dynamics.batch_order import run_generator
 from spectra.dynamics.streaming_simulation import simulate_streaming
 from spectra.dynamics.z_scores import z_scores
-from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, OutOfMemoryError, ShapeError
 
 EIGENVALUES = np.array([2.0, 1.0, 0.5, 0.1])
 START, SOLUTION, NOISE = np.array([1.0, -1.0, 2.0, 0.5]), np.array([0.3, 0.2, -1.0, 1.0]), 0.7
@@ -126,3 +126,19 @@ def test_bad_input(changes, error):
     arguments = good | changes
     with pytest.raises(error):
         simulate_streaming(arguments.pop("covariance_eigenvalues"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"batch_size": 10**15}, OutOfMemoryError, "smaller batches"),
+        ({"num_runs": 10**9}, OutOfMemoryError, "fewer runs"),
+        ({"num_steps": 10**15}, OutOfMemoryError, "fewer steps"),
+        ({"momentum": 1.0}, ArgumentError, "momentum must lie in"),
+        ({"noise": 1e300}, ArgumentError, "square of the noise"),
+    ],
+)
+def test_settings_beyond_memory_or_numbers_are_refused(changed, error, words):
+    settings = {"start": np.ones(2), "noise": 0.1, "learning_rate": 0.1, "num_steps": 3, "num_runs": 2}
+    with pytest.raises(error, match=words):
+        simulate_streaming(np.ones(2), **settings | changed)

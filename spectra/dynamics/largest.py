@@ -1,0 +1,40 @@
+"""The largest eigenvalue of a small or medium symmetric matrix that is known by its products, on the host."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from spectra.dynamics.quadratic import Vector
+
+__all__ = ["largest_eigenvalue"]
+
+#: Matrices up to this order are formed (design choice: ARPACK needs more products than that).
+SMALL = 64
+
+
+def largest_eigenvalue(product: Callable[[Vector], Vector], order: int, *, start: Vector) -> float:
+    """Return the largest eigenvalue of a symmetric matrix with positive ones.
+
+    Parameters
+    ----------
+    product : callable
+        ``v -> M v``.
+    order : int
+    start : ndarray, shape (order,)
+        Not orthogonal to the eigenvector.
+
+    Notes
+    -----
+    SciPy's ARPACK, with the matrix in units of its action on ``start``, because its tolerance is not free of units.
+
+    Examples
+    --------
+    >>> round(largest_eigenvalue(lambda v: 3e-20 * v, 100, start=np.ones(100)) / 1e-20, 12)
+    3.0
+    """
+    if order <= SMALL:
+        return float(np.linalg.eigvalsh(np.stack([product(column) for column in np.eye(order)]))[-1])
+    scale = float(np.linalg.norm(product(start)) / np.linalg.norm(start))
+    operator = LinearOperator((order, order), matvec=lambda v: product(v) / scale, dtype=np.float64)
+    return scale * float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])

@@ -43,8 +43,9 @@ class AnswerVerdict:
 def answer_verdict(best: Row, check: dict[str, Any] | None, *, settings: dict[str, Any], start: float) -> AnswerVerdict:
     """Judge the best predicted learning rate by real training.
 
-    - ``"confirmed"``: at the answer the prediction was trusted for the whole budget, at the smaller rates tried it was
-      nowhere off, and the loss that was lost is the predicted one within 25 % and the scatter of the runs;
+    - ``"confirmed"``: at the answer and at the smaller rates tried the prediction was nowhere off within the budget,
+      and the loss that was lost is the predicted one within 25 % and the scatter of the runs, which is less than half
+      of it;
     - ``"withheld"``: there is nothing to gain or nothing finite is predicted, training at the answer left its
       prediction, or it was worse than at another rate by more than 25 % of the gain there and the scatter;
     - ``"tentative"``: all else, and what was not compared with training.
@@ -114,8 +115,6 @@ def _at_the_answer(row: Row, rows: list[Row], *, budget: int, start: float, degr
                 why=f"the prediction is not refuted here, but training at learning rate {other['learning_rate']:.3g} "
                 f"reached {reached:.3g}, and {end:.3g} at the best predicted",
             )
-    if row["trusted_steps"] < budget:
-        return AnswerVerdict(verdict="tentative", why=row["reason"])
     predicted, measured = start - row["predicted_loss"][_place(row, budget)], start - end
     if quantile * stderr > WIDEST * predicted or measured <= 0:
         return AnswerVerdict(
@@ -135,6 +134,11 @@ def _at_the_answer(row: Row, rows: list[Row], *, budget: int, start: float, degr
         return AnswerVerdict(
             verdict="tentative",
             why=f"the prediction holds here, but not at {rates}, so that another rate may be better",
+        )
+    if row["trusted_steps"] < budget:
+        return AnswerVerdict(
+            verdict="confirmed",
+            why=f"the measured gain agrees with the predicted one, and no step is off; {row['reason']}",
         )
     return AnswerVerdict(verdict="confirmed", why=row["reason"])
 

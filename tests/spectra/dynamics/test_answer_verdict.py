@@ -75,7 +75,11 @@ def test_only_a_check_under_the_same_settings_confirms(other):
 
 def test_off_withholds_and_scatter_does_not_tell():
     assert judge(row(**OFF)).verdict == "withheld"
-    assert judge(row(**UNRESOLVED)).verdict == "tentative"
+    # Scatter on the way does not matter where the end is known; at the end it does: t(7) = 2.36 of .3 is more than .5.
+    early = judge(row(**UNRESOLVED, stderr=0.05))
+    assert early.verdict == "confirmed"
+    assert "no step is off" in early.why
+    assert judge(row(**UNRESOLVED, stderr=0.3)).verdict == "tentative"
     # What happens beyond the budget does not matter.
     assert judge(row(**OFF | {"off_step": 25, "trusted_steps": 22})).verdict == "confirmed"
 

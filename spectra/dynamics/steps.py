@@ -15,8 +15,8 @@ FEW = 200
 NUM_RECORDS = 100
 #: Learning rate times curvature beyond which a step overflows sooner or later.
 OVERFLOW = 1e100
-#: Steps that can be counted in float64.
-MOST_STEPS = 2**53
+#: Steps that can be counted in 64 bits, with room for their sums.
+MOST_STEPS = 2**62
 
 
 def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
@@ -42,7 +42,7 @@ def recorded_steps(num_steps: int, record: npt.ArrayLike | None = None) -> npt.N
     """
     last = as_count(num_steps, name="num_steps", least=0)
     if last > MOST_STEPS:
-        raise ArgumentError(f"num_steps must be at most 2^53; got {last}")
+        raise ArgumentError(f"num_steps must be at most 2^62; got {last}")
     if record is None:
         if last <= FEW:
             return np.arange(last + 1)

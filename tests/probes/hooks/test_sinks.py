@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+import time
 
 import pytest
 
@@ -51,16 +52,8 @@ def test_mlflow_in_a_local_file(tmp_path):
     assert client.get_run(sink.run_id).data.metrics["curvature/sharpness"] == 5.0
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_wandb_offline(tmp_path, monkeypatch):
-    optional("wandb")
-    monkeypatch.chdir(tmp_path)  # its service leaves a log in the working directory
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
-    fill(WandbSink(project="curves", directory=tmp_path))
-    (file,) = tmp_path.rglob("*.wandb")
+def logged(file):
+    """Return what a file of Weights & Biases holds of the curvature."""
     from wandb.proto import wandb_internal_pb2
     from wandb.sdk.internal.datastore import DataStore
 
@@ -73,6 +66,25 @@ def test_wandb_offline(tmp_path, monkeypatch):
             items = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
             rows.append({key: value for key, value in items.items() if key.startswith("curvature/")})
     store.close()
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_offline(tmp_path, monkeypatch):
+    optional("wandb")
+    monkeypatch.chdir(tmp_path)  # its service leaves a log in the working directory
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    fill(WandbSink(project="curves", directory=tmp_path))
+    (file,) = tmp_path.rglob("*.wandb")
+    rows: list[dict] = []
+    for _ in range(100):  # the service is a process of its own and may write a little later
+        rows = logged(file)
+        if len(rows) == 2:
+            break
+        time.sleep(0.2)
     assert rows == [
         {"curvature/sharpness": 2.0, "curvature/noise_scale": 30.0, "curvature/step": 1},
         {"curvature/sharpness": 4.0, "curvature/step": 100},

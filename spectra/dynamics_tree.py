@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectra.dynamics.asymptotics import floor
 from spectra.dynamics.best_rate import BestLearningRate, best_learning_rate
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, noise_factor, require_closure
 from spectra.dynamics.grid import sgd_curves
 from spectra.dynamics.method import require_method
-from spectra.dynamics.outlook import floor
 from spectra.dynamics.quadratic import QUADRATIC_SCHEMA, Quadratic
 from spectra.dynamics.saturation import batch_saturation, batch_sizes_around
 from spectra.dynamics.sgd import sgd_curve

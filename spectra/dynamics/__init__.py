@@ -6,6 +6,7 @@ see :mod:`spectra.dynamics.closures`.
 """
 
 from spectra.dynamics.analytic import from_law, from_marchenko_pastur
+from spectra.dynamics.asymptotics import floor, rate
 from spectra.dynamics.average_case import AverageCaseMethod, average_case_optimal, marchenko_pastur_method
 from spectra.dynamics.best_rate import BestLearningRate, best_learning_rate
 from spectra.dynamics.closures import CLOSURES, Closure, Sampling, noise_factor
@@ -18,17 +19,18 @@ from spectra.dynamics.games import DiskMethod, GameRun, bilinear_game_method, di
 from spectra.dynamics.grid import sgd_curves
 from spectra.dynamics.halting_time import gradient_norm_curve, halting_time
 from spectra.dynamics.heavy_ball import HeavyBall, optimal_heavy_ball
+from spectra.dynamics.kernel_problem import from_kernel
 from spectra.dynamics.linear_methods import linear_method_curve
 from spectra.dynamics.marchenko_pastur import MarchenkoPasturSGD
 from spectra.dynamics.matrix_free import from_operator
-from spectra.dynamics.outlook import StepsToTarget, floor, rate, steps_to_target
+from spectra.dynamics.passage import StepsToTarget, steps_to_target
 from spectra.dynamics.population import Population
 from spectra.dynamics.power_law import power_law_features
 from spectra.dynamics.power_law_equivalent import power_law_equivalent, power_law_resolvent
 from spectra.dynamics.power_law_phases import PowerLawPhase, PowerLawTerm, power_law_phase
 from spectra.dynamics.power_law_resolvent import FeatureResolvent
 from spectra.dynamics.preconditions import Precondition
-from spectra.dynamics.problems import from_data, from_eigenvalues, from_kernel, streaming
+from spectra.dynamics.problems import from_data, from_eigenvalues, streaming
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.saturation import batch_saturation, implicit_conditioning_ratio
 from spectra.dynamics.scaling_rules import OptimizerSettings, ScaledSettings, scale_settings

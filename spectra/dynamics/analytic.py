@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.frozen import Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
 from spectra.laws import MarchenkoPastur
 from spectra.start_vectors import as_count

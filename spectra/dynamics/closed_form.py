@@ -23,7 +23,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.frozen import Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import LARGEST, Curve
 
 __all__ = ["ClosedForm", "ContinuousForm"]

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from spectra.arrays import finite_number
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.frozen import Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
 
 __all__ = ["cheaper", "compress"]

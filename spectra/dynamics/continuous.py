@@ -16,7 +16,7 @@ trapezoidal rule).
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Vector
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.recursion import LARGEST
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 

@@ -30,9 +30,10 @@ from scipy.optimize import brentq
 
 from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, chi_of, require_closure
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.largest import largest_eigenvalue
 from spectra.dynamics.method import method_step, require_method
-from spectra.dynamics.quadratic import Quadratic, Rows, Vector
+from spectra.dynamics.quadratic import Quadratic, Rows
 from spectra.dynamics.steps import constant_rate
 from spectra.errors import ArgumentError
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.frozen import Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import Curve
 
 if TYPE_CHECKING:

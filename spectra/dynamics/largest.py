@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from spectra.dynamics.quadratic import Vector
+from spectra.dynamics.frozen import Vector
 
-__all__ = ["largest_eigenvalue"]
+__all__ = ["largest_eigenvalue", "row_bound"]
 
 #: Matrices up to this order are formed (design choice: ARPACK needs more products than that).
 SMALL = 64
@@ -38,3 +38,8 @@ def largest_eigenvalue(product: Callable[[Vector], Vector], order: int, *, start
     scale = float(np.linalg.norm(product(start)) / np.linalg.norm(start))
     operator = LinearOperator((order, order), matvec=lambda v: product(v) / scale, dtype=np.float64)
     return scale * float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+
+
+def row_bound(left: Vector, sizes: Vector) -> float:
+    r"""Return the largest eigenvalue of :math:`\sum_i |a_i|^2 u_i u_i^T`, rows of left singular vectors."""
+    return largest_eigenvalue(lambda v: left.T @ (sizes * (left @ v)), left.shape[1], start=np.ones(left.shape[1]))

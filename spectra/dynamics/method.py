@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spectra.dynamics.quadratic import Vector
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.two_state import LinearStep, heavy_ball_step, nesterov_step
 from spectra.errors import ArgumentError
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.arrays import finite_number
-from spectra.dynamics.quadratic import Quadratic, Vector, frozen_array
+from spectra.dynamics.frozen import Vector, frozen_array
+from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
 
 __all__ = ["Population"]

@@ -2,9 +2,10 @@ r"""What all large draws of power-law random features have in common: a problem 
 
 import numpy as np
 
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.power_law import as_decay, problem_name
 from spectra.dynamics.power_law_resolvent import Complex, FeatureResolvent
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
 from spectra.start_vectors import as_count
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from spectra.dynamics.quadratic import Vector
+from spectra.dynamics.frozen import Vector
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.start_vectors import as_count
 

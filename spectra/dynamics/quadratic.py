@@ -6,24 +6,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from spectra.arrays import finite_number
-from spectra.errors import ArgumentError, NonFiniteError, SchemaError, ShapeError
+from spectra.dynamics.frozen import Vector, frozen_array
+from spectra.errors import ArgumentError, SchemaError, ShapeError
 from spectra.provenance import provenance
 from spectra.start_vectors import as_count
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows", "frozen_array"]
+__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows"]
 
 QUADRATIC_SCHEMA = "spectra/quadratic"
 QUADRATIC_SCHEMA_VERSION = 1
 #: Curvatures up to this, and from its inverse, are used as they are: their fourth powers stay within float64.
 MODERATE = 1e50
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -306,26 +304,3 @@ class Quadratic:
             )
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise SchemaError(f"a {QUADRATIC_SCHEMA} dataset is damaged: {error}") from error
-
-
-def frozen_array(given: npt.ArrayLike, *, name: str) -> Vector:
-    """Return a read-only float64 copy of real, finite numbers.
-
-    Raises
-    ------
-    ArgumentError
-        If they are no real numbers.
-    NonFiniteError
-        If one is NaN or infinite.
-    """
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"{name} must be an array of real numbers; got {type(given).__name__}") from error
-    if array.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
-        raise ArgumentError(f"{name} must be an array of real numbers without a mask; got {array.dtype}")
-    copy = np.array(array, dtype=np.float64)
-    if not np.all(np.isfinite(copy)):
-        raise NonFiniteError(f"{name} must be finite; got {copy[~np.isfinite(copy)].flat[0]}")
-    copy.flags.writeable = False
-    return copy

@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.quadratic import Quadratic, Rows, Vector
+from spectra.dynamics.frozen import Vector
+from spectra.dynamics.quadratic import Quadratic, Rows
 from spectra.dynamics.recursion import CHECK_EVERY, LARGEST, Curve, segments, sgd_recursion
 
 __all__ = ["exact_recursion", "row_resolved_recursion"]

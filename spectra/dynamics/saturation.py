@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.arrays import finite_number
+from spectra.dynamics.asymptotics import floor
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, require_closure
 from spectra.dynamics.compression import cheaper
-from spectra.dynamics.outlook import floor
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.stability import NEAR_CRITICAL, stability

@@ -10,9 +10,10 @@ from spectra.dynamics.closed_form import ClosedForm, ContinuousForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
 from spectra.dynamics.critical import kernel_norm
 from spectra.dynamics.curve_dataset import CURVE_SCHEMA, CURVE_SCHEMA_VERSION, curve_dataset
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.population import Population
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import Curve, sgd_recursion
 from spectra.dynamics.row_moments import exact_recursion, row_resolved_recursion
 from spectra.dynamics.stability import NEAR_CRITICAL, Stability, stability

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spectra.dynamics.frozen import Vector
 from spectra.dynamics.population import Population
-from spectra.dynamics.quadratic import Quadratic, Vector
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import LARGEST, Curve, segments
 from spectra.errors import ArgumentError
 

@@ -7,19 +7,19 @@ Along the eigenvector v_j, mini-batches of independent samples add noise of vari
 to the gradient, with residuals r, error e and the sampling factor c of :func:`noise_factor`. This depends on every
 sample. A closure replaces it, and which one is right depends on the data, so that it is always named.
 
-=================  =================================================================================================
-``"limit"``        :math:`c\,2 \lambda_j L`. Samples with large residuals have no larger features, singular vectors
-                   of the samples are spread out, and c γ λ_max is small: the high-dimensional limit.
-``"gaussian"``     :math:`c (2 \lambda_j L + \lambda_j^2 e_j^2)`. Exact for a stream of Gaussian features; right for
-                   finite data that look Gaussian. Can be far off on real data near the critical learning rate.
-``"kurtosis"``     :math:`c (2 \lambda_j L + (\kappa_j - 2) \lambda_j^2 e_j^2)`, with the fourth moments of the left
-                   singular vectors. Finite data whose singular vectors are known.
-``"row_resolved"`` Keeps the mean squared residual of every sample; errors of different modes uncorrelated. For
-                   samples of unequal size. O(n m) per step.
-``"exact"``        Keeps the whole second moment of the error. Exact for independent batches. O(n m^2) per step.
-``"continuous"``   ``"limit"`` in continuous time (homogenized SGD). Only for γ λ_max well below 1; wrong for large
-                   batches.
-=================  =================================================================================================
+==================  ================================================================================================
+``"limit"``         :math:`c\,2 \lambda_j L`. Samples with large residuals have no larger features, singular vectors
+                    of the samples are spread out, and c γ λ_max is small: the high-dimensional limit.
+``"gaussian"``      :math:`c (2 \lambda_j L + \lambda_j^2 e_j^2)`. Exact for a stream of Gaussian features; right for
+                    finite data that look Gaussian. Can be far off on real data near the critical learning rate.
+``"kurtosis"``      :math:`c (2 \lambda_j L + (\kappa_j - 2) \lambda_j^2 e_j^2)`, with the fourth moments of the left
+                    singular vectors. Finite data whose singular vectors are known.
+``"row_resolved"``  Keeps the mean squared residual of every sample; errors of different modes uncorrelated. For
+                    samples of somewhat unequal size. O(n m) per step.
+``"exact"``         Keeps the whole second moment of the error. Exact for independent batches. O(n m^2) per step.
+``"continuous"``    ``"limit"`` in continuous time (homogenized SGD). Only for γ λ_max well below 1; wrong for large
+                    batches.
+==================  ================================================================================================
 
 A sample that brings C residuals at once has c/C in place of c, and :math:`C (\kappa_j - 1) - 1` in place of
 :math:`\kappa_j - 2`, so that the noise from the error of a mode itself is exact.

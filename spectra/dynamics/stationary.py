@@ -105,14 +105,14 @@ def stationary_loss(
 
     In the limit of small learning rates, with :math:`s_j = \sigma_j / \sqrt B`:
 
-    ============  ===============================================================================
-    ``"sgd"``     :math:`\frac{\eta}{4(1-\beta)} \sum_j \frac{\lambda_j s_j^2}{\lambda_j + \delta}`
-    ``"sam"``     :math:`\frac{\eta}{4(1-\beta)} \sum_j \frac{\lambda_j (1 + \rho\lambda_j)^2 s_j^2}
-                  {\lambda_j (1 + \rho\lambda_j) + \delta}`
-    ``"signsgd"`` :math:`\frac{\eta}{4} \sqrt{\pi/2}\, \sum_j s_j`
-    ``"adam"``    :math:`\frac{\eta}{4} \sum_j \frac{\lambda_j s_j}{\lambda_j + \delta}`
-    ``"adamw"``   :math:`\frac{\eta}{4} \sum_j \frac{\lambda_j s_j}{\lambda_j + \delta s_j}`
-    ============  ===============================================================================
+    =============  ===============================================================================
+    ``"sgd"``      :math:`\frac{\eta}{4(1-\beta)} \sum_j \frac{\lambda_j s_j^2}{\lambda_j + \delta}`
+    ``"sam"``      :math:`\frac{\eta}{4(1-\beta)} \sum_j \frac{\lambda_j (1 + \rho\lambda_j)^2 s_j^2}
+                   {\lambda_j (1 + \rho\lambda_j) + \delta}`
+    ``"signsgd"``  :math:`\frac{\eta}{4} \sqrt{\pi/2}\, \sum_j s_j`
+    ``"adam"``     :math:`\frac{\eta}{4} \sum_j \frac{\lambda_j s_j}{\lambda_j + \delta}`
+    ``"adamw"``    :math:`\frac{\eta}{4} \sum_j \frac{\lambda_j s_j}{\lambda_j + \delta s_j}`
+    =============  ===============================================================================
 
     ``value`` is exact for ``"sgd"`` and ``"sam"``. For ``"adam"`` and ``"adamw"`` it is exact given a preconditioner
     fixed at the root mean square of the gradient, :math:`P_j^2 = s_j^2 + (\lambda_j + \delta)^2 q_j` (without

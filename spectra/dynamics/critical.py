@@ -30,10 +30,11 @@ from scipy.optimize import brentq
 
 from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, chi_of, require_closure
+from spectra.dynamics.eigenbasis import Rows
 from spectra.dynamics.frozen import Vector
 from spectra.dynamics.largest import largest_eigenvalue
 from spectra.dynamics.method import method_step, require_method
-from spectra.dynamics.quadratic import Quadratic, Rows
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.steps import constant_rate
 from spectra.errors import ArgumentError
 
@@ -46,14 +47,35 @@ NUM_BISECTIONS = 100
 def critical_learning_rate(
     problem: Quadratic, *, closure: Closure, noise: float, momentum: float = 0.0, nesterov: bool = False
 ) -> float:
-    """Return the learning rate at which the expected loss of a closure stops to be bounded.
+    r"""Return the learning rate at which the expected loss of a closure stops to be bounded.
 
-    ``noise`` is the sampling factor c, divided by the residuals that a sample brings at once.
+    Parameters
+    ----------
+    problem, closure, momentum, nesterov
+        As for :func:`spectra.dynamics.sgd_curve`; constant settings.
+    noise : float
+        Sampling factor c of :func:`spectra.dynamics.noise_factor`, over ``rows_per_sample``; 0 is a full batch.
+
+    Returns
+    -------
+    float
+        In units of 1 / eigenvalue.
 
     Raises
     ------
     ArgumentError
         If the closure needs what the problem does not have, or does not know momentum.
+
+    Notes
+    -----
+    Formulas and sources are those of this module. Whether the closure can be trusted is not asked here but by
+    :func:`spectra.dynamics.stability`.
+
+    Examples
+    --------
+    >>> problem = Quadratic(eigenvalue=np.ones(4), multiplicity=np.ones(4), initial_loss=np.ones(4))
+    >>> critical_learning_rate(problem, closure="continuous", noise=1.0)
+    0.5
     """
     require_closure(closure, problem)
     require_method(closure, momentum=momentum, nesterov=nesterov)
@@ -77,7 +99,27 @@ def row_safe_learning_rate(problem: Quadratic, *, noise: float) -> float | None:
     r"""Return a rate that is stable whatever the samples look like; None if nothing is known of them.
 
     :math:`2 / ((1-c)\lambda_{\max} + c\,\beta)` with the ``row_bound`` :math:`\beta` of the problem, or with
-    :math:`\max_i |a_i|^2` where only that is known. Closures are not involved. ``noise`` is c.
+    :math:`\max_i |a_i|^2` where only that is known; derived in this module.
+
+    Parameters
+    ----------
+    problem : Quadratic
+        The problem.
+    noise : float
+        Sampling factor c of :func:`spectra.dynamics.noise_factor`, whatever ``rows_per_sample``: closures are not
+        involved.
+
+    Returns
+    -------
+    float or None
+        In units of 1 / eigenvalue.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> problem = Quadratic(eigenvalue=one, multiplicity=one, initial_loss=one, num_samples=9, largest_row=4.0)
+    >>> row_safe_learning_rate(problem, noise=1.0)
+    0.5
     """
     bound = problem.largest_row if problem.row_bound is None else problem.row_bound
     return None if bound is None else 2 / ((1 - noise) * problem.largest + noise * bound)

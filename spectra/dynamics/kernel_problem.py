@@ -3,9 +3,10 @@ r"""Kernel regression as a quadratic problem."""
 import numpy as np
 import numpy.typing as npt
 
+from spectra.dynamics.eigenbasis import Rows
 from spectra.dynamics.frozen import frozen_array
 from spectra.dynamics.largest import row_bound
-from spectra.dynamics.quadratic import Quadratic, Rows
+from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
 
 __all__ = ["from_kernel"]

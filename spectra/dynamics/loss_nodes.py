@@ -23,7 +23,7 @@ from spectra.tridiagonal import Ritz, Tridiagonal, ritz
 
 __all__ = ["LossNodes", "loss_from_gradient", "loss_from_residual"]
 
-#: Times at which two sets of nodes are compared.
+#: Times at which two sets of nodes are compared, evenly in their logarithm (design choice).
 NUM_TIMES = 200
 
 
@@ -66,7 +66,7 @@ def loss_from_gradient(
 
 
 def loss_from_residual(
-    sample_gram: SupportsMatmul | Array | None,
+    sample_gram: SupportsMatmul | Array,
     residual: Array,
     *,
     loss: float,

@@ -27,15 +27,15 @@ from spectra.tridiagonal import Ritz
 
 __all__ = ["from_operator"]
 
-#: Nodes below this times eps of the products, relative to the largest, are not told from zero.
+#: Nodes below this times eps of the products, relative to the largest, are not told from zero (design choice).
 NEGLIGIBLE = 100.0
-#: Of deflated pairs, relative to the norm: their sum counts, not each.
+#: Of deflated pairs, relative to the norm: their sum counts, not each (design choice).
 DEFLATION_TOLERANCE = 1e-4
-#: By how much the largest eigenvalues may exceed the trace by rounding and by their tolerance.
+#: By how much the largest eigenvalues may exceed the trace by rounding and by their tolerance: ten of the tolerance.
 TRACE_SLACK = 1e-3
-#: Nodes of the gradient within this of a deflated eigenvalue, relative, stand for it.
+#: Nodes of the gradient within this of a deflated eigenvalue, relative, stand for it: ten of its tolerance.
 SAME = 1e-3
-#: By how much the modes may hold more loss than there is, by rounding of float32.
+#: By how much the modes may hold more loss than there is, by rounding of float32 (design choice).
 LOSS_SLACK = 0.05
 
 
@@ -113,7 +113,8 @@ def from_operator(
     Raises
     ------
     ArgumentError
-        If trace or loss are not positive, or the deflated eigenvalues alone exceed the trace.
+        If trace or loss are not positive; if the deflated eigenvalues alone exceed the trace; if the modes hold more
+        loss than there is; or unless either the gradient, or residual and ``sample_gram`` together, are given.
     NotSymmetricError, NonFiniteError, ShapeError, BackendError
         As of `spectra.lanczos` and `spectra.eigenpairs`.
 

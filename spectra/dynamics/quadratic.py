@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra.arrays import finite_number
+from spectra.dynamics.eigenbasis import Coordinates, Rows
 from spectra.dynamics.frozen import Vector, frozen_array
 from spectra.errors import ArgumentError, SchemaError, ShapeError
 from spectra.provenance import provenance
@@ -16,51 +17,12 @@ from spectra.start_vectors import as_count
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Coordinates", "Quadratic", "Rows"]
+__all__ = ["QUADRATIC_SCHEMA", "QUADRATIC_SCHEMA_VERSION", "Quadratic"]
 
 QUADRATIC_SCHEMA = "spectra/quadratic"
 QUADRATIC_SCHEMA_VERSION = 1
 #: Curvatures up to this, and from its inverse, are used as they are: their fourth powers stay within float64.
 MODERATE = 1e50
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Rows:
-    r"""The samples in the eigenbasis, for closures that follow each of them.
-
-    Attributes
-    ----------
-    features : ndarray, shape (n, m)
-        :math:`a_{ij} = a_i \cdot v_j`.
-    residual : ndarray, shape (n,)
-        :math:`b - A x_*` at the minimizer.
-    error : ndarray, shape (m,)
-        :math:`v_j \cdot (x_0 - x_*)`.
-    """
-
-    features: Vector
-    residual: Vector
-    error: Vector
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Coordinates:
-    r"""Where the start and the minimizer lie, for weight decay and for losses other than the training loss.
-
-    Attributes
-    ----------
-    start, solution : ndarray, shape (m,)
-        :math:`v_j \cdot x_0` and :math:`v_j \cdot x_*`.
-    basis : ndarray, shape (d, m)
-        Columns :math:`v_j`.
-    rest : ndarray, shape (d,)
-        Part of :math:`x_0` in directions without curvature, which only weight decay moves.
-    """
-
-    start: Vector
-    solution: Vector
-    basis: Vector
-    rest: Vector
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from spectra.dynamics.eigenbasis import Rows
 from spectra.dynamics.frozen import Vector
-from spectra.dynamics.quadratic import Quadratic, Rows
+from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import CHECK_EVERY, LARGEST, Curve, segments, sgd_recursion
 
 __all__ = ["exact_recursion", "row_resolved_recursion"]

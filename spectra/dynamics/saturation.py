@@ -63,7 +63,7 @@ def batch_saturation(
     ----------
     problem, closure, sampling, momentum, nesterov
         As for :func:`spectra.dynamics.sgd_curve`; a closure over modes.
-    batch_sizes : sequence of int
+    batch_sizes : array_like of int
         Sizes to compare, at most the number of samples.
     target : float, optional
         Loss to reach; by default 10 % of the way from the minimum to the loss at the start.
@@ -74,7 +74,8 @@ def batch_saturation(
     -------
     xarray.Dataset
         Dimension ``batch_size``, ascending: ``learning_rate`` (the best tried), ``num_steps``, ``num_samples``, NaN
-        where none of the rates reaches the target in ``max_steps``; ``critical_learning_rate``. Attributes: ``target``,
+        where none of the rates reaches the target in ``max_steps``; ``critical_learning_rate``, which is the row-safe
+        one where :func:`spectra.dynamics.stability` refuses that of the closure. Attributes: ``target``,
         ``knee`` (largest batch size whose samples are at most twice the fewest; NaN if no size reaches the target),
         ``implicit_conditioning_ratio``, and the provenance.
 

@@ -10,7 +10,7 @@ from spectra.dynamics.quadratic import Quadratic
 __all__ = ["MAX_DISAGREEMENT", "MAX_DISAGREEMENT_OF_LARGEST", "NEAR_CRITICAL", "Stability", "stability"]
 
 #: Factor between the critical and the row-safe learning rate beyond which a closure is refused. The exact critical rate
-#: was 1.1 to 1.4 times the row-safe one on every data set tried (``tests/spectra/dynamics/test_stability.py``), that of
+#: was 1.0 to 1.4 times the row-safe one on every data set tried (``tests/spectra/dynamics/test_stability.py``), that of
 #: closures that were right 1.2 to 1.6 times, and of those that allowed diverging rates 1.9 times or more.
 MAX_DISAGREEMENT = 1.75
 #: The same where only the largest sample is known, which bounds less sharply: 1.0 to 1.4 on the example networks.

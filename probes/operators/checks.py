@@ -183,8 +183,11 @@ def _check_additivity(live: Subject, batch: Batch, figures: dict[str, Any]) -> N
         figures["coupling"] = "not compared: the batch cannot be cut"
         return
     parts = [batch.take(slice(0, half)), batch.take(slice(half, None))]
-    with preserved(objective.model), differentiable(objective.model), torch.no_grad():
-        whole, first = objective.outputs(batch), objective.outputs(parts[0])
+    with differentiable(objective.model), torch.no_grad():
+        with preserved(objective.model):
+            whole = objective.outputs(batch)
+        with preserved(objective.model):  # both start from the same state: power iterations and the like move on
+            first = objective.outputs(parts[0])
         if whole.ndim == 0 or whole.shape[0] != batch.size or first.shape != (half, *whole.shape[1:]):
             figures["coupling"] = "not compared: the outputs do not have one row for each sample"
             return

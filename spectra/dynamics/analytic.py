@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 from spectra.laws import MarchenkoPastur
 from spectra.start_vectors import as_count
 

@@ -6,12 +6,12 @@ from scipy.optimize import brentq
 from spectra.dynamics.closed_form import ClosedForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, require_closure, shared_noise
 from spectra.dynamics.critical import kernel_norm
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.steps import constant_rate
 from spectra.dynamics.two_state import moment_matrix, response
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 
 __all__ = ["floor", "rate"]
 

@@ -23,9 +23,9 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import LARGEST, Curve
+from spectra.frozen import Vector
 
 __all__ = ["ClosedForm", "ContinuousForm"]
 

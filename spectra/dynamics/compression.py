@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from spectra.arrays import finite_number
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 
 __all__ = ["cheaper", "compress"]
 

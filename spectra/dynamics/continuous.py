@@ -16,9 +16,9 @@ trapezoidal rule).
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.recursion import LARGEST
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.frozen import Vector
 
 __all__ = ["volterra_exponential"]
 

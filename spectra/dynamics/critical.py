@@ -31,12 +31,12 @@ from scipy.optimize import brentq
 from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, chi_of, require_closure
 from spectra.dynamics.eigenbasis import Rows
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.largest import largest_eigenvalue
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.steps import constant_rate
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 
 __all__ = ["critical_learning_rate", "kernel_norm", "row_safe_learning_rate"]
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import Curve
+from spectra.frozen import Vector
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,7 +2,7 @@ r"""Samples, start and minimizer in the eigenbasis of the Hessian, for predictio
 
 from dataclasses import dataclass
 
-from spectra.dynamics.frozen import Vector
+from spectra.frozen import Vector
 
 __all__ = ["Coordinates", "Rows"]
 

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.dynamics.eigenbasis import Rows
-from spectra.dynamics.frozen import frozen_array
 from spectra.dynamics.largest import row_bound
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
+from spectra.frozen import frozen_array
 
 __all__ = ["from_kernel"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from spectra.dynamics.frozen import Vector
+from spectra.frozen import Vector
 
 __all__ = ["largest_eigenvalue", "row_bound"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectra.dynamics.frozen import Vector
+from spectra.frozen import Vector
 from spectra.lanczos import lanczos
 from spectra.operators import as_operator
 from spectra.protocols import Array, SupportsMatmul

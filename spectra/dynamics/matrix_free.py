@@ -14,11 +14,11 @@ import numpy as np
 from array_api_compat import device
 
 from spectra.arrays import eps, namespace, to_host
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.loss_nodes import loss_from_gradient, loss_from_residual
 from spectra.dynamics.quadratic import Quadratic
 from spectra.eigenpairs import eigenpairs
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 from spectra.lanczos import lanczos
 from spectra.operators import Operator, as_operator
 from spectra.protocols import Array, SupportsMatmul

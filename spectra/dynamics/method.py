@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.two_state import LinearStep, heavy_ball_step, nesterov_step
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 
 __all__ = ["method_step", "require_method"]
 

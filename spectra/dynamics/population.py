@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.arrays import finite_number
-from spectra.dynamics.frozen import Vector, frozen_array
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
+from spectra.frozen import Vector, frozen_array
 
 __all__ = ["Population"]
 

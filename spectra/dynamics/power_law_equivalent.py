@@ -2,11 +2,11 @@ r"""What all large draws of power-law random features have in common: a problem 
 
 import numpy as np
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.power_law import as_decay, problem_name
 from spectra.dynamics.power_law_resolvent import Complex, FeatureResolvent
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 from spectra.start_vectors import as_count
 
 __all__ = ["power_law_equivalent", "power_law_resolvent"]

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from spectra.dynamics.frozen import Vector
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.frozen import Vector
 from spectra.start_vectors import as_count
 
 __all__ = ["FeatureResolvent"]

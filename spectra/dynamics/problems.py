@@ -5,10 +5,10 @@ import numpy.typing as npt
 
 from spectra.arrays import finite_number
 from spectra.dynamics.eigenbasis import Coordinates, Rows
-from spectra.dynamics.frozen import Vector, frozen_array
 from spectra.dynamics.largest import row_bound
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
+from spectra.frozen import Vector, frozen_array
 
 __all__ = ["from_data", "from_eigenvalues", "streaming"]
 

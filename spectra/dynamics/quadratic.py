@@ -9,8 +9,8 @@ import numpy as np
 
 from spectra.arrays import finite_number
 from spectra.dynamics.eigenbasis import Coordinates, Rows
-from spectra.dynamics.frozen import Vector, frozen_array
 from spectra.errors import ArgumentError, SchemaError, ShapeError
+from spectra.frozen import Vector, frozen_array
 from spectra.provenance import provenance
 from spectra.start_vectors import as_count
 

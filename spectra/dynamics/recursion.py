@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
+from spectra.frozen import Vector
 
 __all__ = ["LARGEST", "Curve", "segments", "sgd_recursion"]
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.dynamics.eigenbasis import Rows
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import CHECK_EVERY, LARGEST, Curve, segments, sgd_recursion
+from spectra.frozen import Vector
 
 __all__ = ["exact_recursion", "row_resolved_recursion"]
 

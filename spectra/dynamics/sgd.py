@@ -10,7 +10,6 @@ from spectra.dynamics.closed_form import ClosedForm, ContinuousForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, noise_factor, require_closure
 from spectra.dynamics.critical import kernel_norm
 from spectra.dynamics.curve_dataset import CURVE_SCHEMA, CURVE_SCHEMA_VERSION, curve_dataset
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.method import method_step, require_method
 from spectra.dynamics.population import Population
 from spectra.dynamics.quadratic import Quadratic
@@ -20,6 +19,7 @@ from spectra.dynamics.stability import NEAR_CRITICAL, Stability, stability
 from spectra.dynamics.steps import constant_rate, per_step, recorded_steps
 from spectra.dynamics.two_state import two_state_recursion
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 from spectra.provenance import provenance
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spectra.dynamics.frozen import Vector
 from spectra.dynamics.population import Population
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import LARGEST, Curve, segments
 from spectra.errors import ArgumentError
+from spectra.frozen import Vector
 
 __all__ = ["Coefficients", "LinearStep", "heavy_ball_step", "nesterov_step", "response", "two_state_recursion"]
 

@@ -1,0 +1,354 @@
+r"""Gram matrices and their eigenvalues: checked once, with what rounding leaves of them.
+
+A Gram matrix has the entries :math:`K_{ij} = k(x_i, x_j)`, without a factor 1/n. Its eigenvalues are
+:math:`w_1 \ge w_2 \ge \dots`; :math:`w_i/n` tends to the i-th eigenvalue of the integral operator for fixed i.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spectra.arrays import describe, dtype_name, is_array, to_host
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, NotSymmetricError, ShapeError
+from spectra.frozen import Vector, frozen_array
+
+__all__ = ["GramSpectrum", "as_gram", "as_targets", "center", "checked_ridge", "gram_spectrum"]
+
+#: Rows whose kernel distance is below this many eps of their size are the same.
+SAME = 8.0
+#: Rows that are compared with all others at once.
+ROWS = 512
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GramSpectrum:
+    r"""Eigenvalues of a Gram matrix, and what is needed to read them.
+
+    Attributes
+    ----------
+    eigenvalue : ndarray, shape (m,)
+        Descending, not divided by n. Those that rounding made negative are 0.
+    num_samples : int
+        n, the order of the matrix; of n - m eigenvalues nothing is known but their sum.
+    eps : float
+        Machine epsilon of the dtype in which the matrix was computed.
+    ridge_floor : float
+        A solution with a smaller ridge is one with this ridge as far as numbers tell: ``n eps w_1``, or the size of the
+        most negative eigenvalue where that is larger. In the unit of the eigenvalues.
+    eigenvector : ndarray, shape (n, m), optional
+        Columns.
+    centered_eigenvalue : ndarray, shape (n,), optional
+        Eigenvalues of ``HKH`` with ``H = I - 11'/n``: without the mean of the kernel.
+    residual_trace : float
+        Sum of the n - m eigenvalues that are not listed.
+    remarks : tuple of str
+        What is unusual about the matrix, in sentences.
+
+    Notes
+    -----
+    The floor of a solution in rounded arithmetic: theory sheet of this project, measured; the size of backward errors
+    is that of Higham (2002), theorem 10.4.
+
+    Examples
+    --------
+    >>> found = gram_spectrum(np.diag([1.0, 4.0]))
+    >>> found.eigenvalue.tolist(), found.trace, found.num_samples
+    ([4.0, 1.0], 5.0, 2)
+    """
+
+    eigenvalue: Vector
+    num_samples: int
+    eps: float
+    ridge_floor: float
+    eigenvector: Vector | None = None
+    centered_eigenvalue: Vector | None = None
+    residual_trace: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("eigenvalue", "eigenvector", "centered_eigenvalue"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, frozen_array(array, name=name))
+
+    @classmethod
+    def of_eigenvalues(
+        cls,
+        eigenvalue: npt.ArrayLike,
+        *,
+        num_samples: int | None = None,
+        eps: float | None = None,
+        residual_trace: float = 0.0,
+    ) -> "GramSpectrum":
+        """Return eigenvalues that are known already, in any order.
+
+        Parameters
+        ----------
+        eigenvalue : array_like, shape (m,)
+            Of a Gram matrix (not divided by n).
+        num_samples : int, optional
+            n; by default m.
+        eps : float, optional
+            Machine epsilon of the dtype in which the *matrix* was computed; by default that of ``eigenvalue``, and of
+            float64 for integers and lists.
+        residual_trace : float
+            Sum of eigenvalues that are not listed.
+
+        Raises
+        ------
+        ArgumentError
+            If there are none, more than n, all are zero, or one is clearly negative.
+        ShapeError, NonFiniteError
+            If they are no finite vector.
+
+        Examples
+        --------
+        >>> GramSpectrum.of_eigenvalues([1.0, 3.0], num_samples=10).eigenvalue.tolist()
+        [3.0, 1.0]
+        """
+        values = frozen_array(eigenvalue, name="eigenvalue")
+        if values.ndim != 1 or values.size == 0:
+            raise ShapeError(f"eigenvalues of shape (m,), at least one, are required; got shape {values.shape}")
+        n = values.size if num_samples is None else int(num_samples)
+        if n < values.size:
+            raise ArgumentError(f"a Gram matrix of {n} samples has {n} eigenvalues; got {values.size}")
+        if not (math.isfinite(residual_trace) and residual_trace >= 0):
+            raise ArgumentError(f"residual_trace must be at least 0; got {residual_trace!r}")
+        if eps is None:
+            given = getattr(eigenvalue, "dtype", None)
+            eps = float(np.finfo(np.float32 if dtype_name(given) == "float32" else np.float64).eps)
+        return cls._checked(np.sort(values)[::-1], n, eps, residual_trace=residual_trace)
+
+    @classmethod
+    def _checked(
+        cls,
+        values: Vector,
+        n: int,
+        eps: float,
+        *,
+        remarks: tuple[str, ...] = (),
+        residual_trace: float = 0.0,
+        vectors: Vector | None = None,
+        centered: Vector | None = None,
+    ) -> "GramSpectrum":
+        """Return descending eigenvalues with those of rounding set to 0; raise if they are none of a Gram matrix."""
+        largest, smallest = float(values[0]), float(values[-1])
+        if not largest > 0:
+            raise ArgumentError(f"a Gram matrix needs a positive eigenvalue; the largest is {largest:.6g}")
+        if smallest < -math.sqrt(eps) * largest:
+            raise ArgumentError(
+                f"a Gram matrix must be positive semidefinite; its smallest eigenvalue is {smallest:.6g}, the largest "
+                f"{largest:.6g}. Not every similarity is a kernel; tanh and most string distances, for example, are not"
+            )
+        floor = n * eps * largest
+        if smallest < -floor:
+            remarks = (
+                *remarks,
+                f"slightly indefinite: the smallest eigenvalue is {smallest:.3g}, more than rounding of the "
+                f"decomposition ({floor:.1g}) explains, so the entries are less accurate than their dtype; ridges "
+                f"below {-smallest:.3g} are not resolved",
+            )
+            floor = -smallest
+        return cls(
+            eigenvalue=np.maximum(values, 0.0),
+            num_samples=n,
+            eps=eps,
+            ridge_floor=floor,
+            eigenvector=vectors,
+            centered_eigenvalue=None if centered is None else np.maximum(np.sort(centered)[::-1], 0.0),
+            residual_trace=residual_trace,
+            remarks=remarks,
+        )
+
+    @property
+    def trace(self) -> float:
+        """Sum of all eigenvalues."""
+        return float(np.sum(self.eigenvalue)) + self.residual_trace
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all n eigenvalues are listed."""
+        return self.eigenvalue.size == self.num_samples
+
+    def effective_ridge(self, ridge: float) -> float:
+        """Return the ridge that numbers can tell: ``max(ridge, ridge_floor)``.
+
+        Raises
+        ------
+        ArgumentError
+            If the ridge is negative or not finite.
+
+        Examples
+        --------
+        >>> bool(gram_spectrum(np.eye(4)).effective_ridge(0.0) == 4 * np.finfo(float).eps)
+        True
+        """
+        return max(checked_ridge(ridge), self.ridge_floor)
+
+
+def checked_ridge(ridge: float) -> float:
+    """Return a ridge as a float, or raise ArgumentError unless it is finite and at least 0."""
+    try:
+        number = float(ridge)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"ridge must be a number, at least 0; got {ridge!r}") from error
+    if not (math.isfinite(number) and number >= 0):
+        raise ArgumentError(f"ridge must be finite and at least 0; got {ridge!r}")
+    return number
+
+
+def as_gram(K: Any, *, name: str = "K") -> tuple[np.ndarray, float]:
+    r"""Return a Gram matrix as symmetric float64 on the host, and the eps of the dtype it came in.
+
+    Parameters
+    ----------
+    K : array of any library, shape (n, n)
+        Real and symmetric up to :math:`\sqrt\epsilon` of its largest entry; integers are taken as float64.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    ShapeError
+        If it is not square, or empty.
+    NonFiniteError
+        If an entry is NaN or infinite.
+    NotSymmetricError
+        If it is not symmetric.
+    BackendError
+        If it is complex, half precision, or no array.
+
+    Examples
+    --------
+    >>> bool(as_gram(np.eye(2, dtype=np.float32))[1] == np.finfo(np.float32).eps)
+    True
+    """
+    array = K if is_array(K) else np.asarray(K)
+    kind = dtype_name(array.dtype)
+    if kind not in {"float32", "float64"} and not kind.startswith(("int", "uint", "bool")):
+        what = describe(array) if is_array(array) else type(K).__name__
+        raise BackendError(f"{name} must be real, float32 or float64; got {what}")
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
+        raise ShapeError(f"{name} must have shape (n, n); got {tuple(array.shape)}")
+    matrix = to_host(array)
+    if not np.all(np.isfinite(matrix)):
+        i, j = np.argwhere(~np.isfinite(matrix))[0]
+        raise NonFiniteError(f"{name} must be finite; entry [{i}, {j}] is {matrix[i, j]}")
+    eps = float(np.finfo(np.float32 if kind == "float32" else np.float64).eps)
+    scale = float(np.max(np.abs(matrix)))
+    asymmetry = float(np.max(np.abs(matrix - matrix.T)))
+    if asymmetry > math.sqrt(eps) * scale:
+        i, j = np.unravel_index(np.argmax(np.abs(matrix - matrix.T)), matrix.shape)
+        raise NotSymmetricError(
+            f"{name} must be symmetric; entries [{i}, {j}] and [{j}, {i}] are {matrix[i, j]:.6g} and {matrix[j, i]:.6g}"
+        )
+    return (matrix + matrix.T) / 2, eps
+
+
+def as_targets(y: Any, num_samples: int, *, name: str = "y") -> Vector:
+    """Return targets as finite float64 of shape (n, C), on the host.
+
+    Raises
+    ------
+    ShapeError
+        If there are not n of them, or they have more than two axes.
+    NonFiniteError
+        If one is NaN or infinite.
+    ArgumentError
+        If they are no real numbers: labels of classes by name must be encoded first.
+
+    Examples
+    --------
+    >>> as_targets([1, 2, 3], 3).shape
+    (3, 1)
+    """
+    host = to_host(y) if is_array(y) and not isinstance(y, np.ndarray) else y
+    target = frozen_array(host, name=name)
+    if target.ndim not in (1, 2) or 0 in target.shape or target.shape[0] != num_samples:
+        raise ShapeError(
+            f"{name} must have shape ({num_samples},) or ({num_samples}, C), one row for each sample of the kernel; "
+            f"got {target.shape}"
+        )
+    return target[:, None] if target.ndim == 1 else target
+
+
+def center(K: np.ndarray) -> np.ndarray:
+    """Return ``HKH`` with ``H = I - 11'/n``: the Gram matrix of features less their mean.
+
+    Examples
+    --------
+    >>> center(np.ones((3, 3))).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    mean = np.mean(K, axis=0)
+    return K - mean[:, None] - mean[None, :] + np.mean(mean)
+
+
+def gram_spectrum(K: Any, *, vectors: bool = False, centered: bool = False, name: str = "K") -> GramSpectrum:
+    """Return the eigenvalues of a Gram matrix, after checking it.
+
+    Parameters
+    ----------
+    K : array of any library, shape (n, n)
+        See :func:`as_gram`.
+    vectors : bool
+        Whether to keep eigenvectors.
+    centered : bool
+        Whether to find the eigenvalues of the centered matrix too, for another decomposition of order n.
+    name : str
+        For messages.
+
+    Returns
+    -------
+    GramSpectrum
+        On the host, float64. Remarks mention indefinite matrices and samples that occur twice.
+
+    Raises
+    ------
+    ArgumentError
+        If the matrix is zero, or an eigenvalue is negative by more than the square root of eps times the largest.
+    ShapeError, NonFiniteError, NotSymmetricError, BackendError
+        See :func:`as_gram`.
+
+    Notes
+    -----
+    O(n^3) time and three times the memory of the matrix in float64.
+
+    Examples
+    --------
+    >>> gram_spectrum([[2.0, 1.0], [1.0, 2.0]]).eigenvalue.round(12).tolist()
+    [3.0, 1.0]
+    """
+    matrix, eps = as_gram(K, name=name)
+    n = len(matrix)
+    if vectors:
+        values, basis = np.linalg.eigh(matrix)
+    else:
+        values, basis = np.linalg.eigvalsh(matrix), None
+    return GramSpectrum._checked(
+        values[::-1],
+        n,
+        eps,
+        vectors=None if basis is None else basis[:, ::-1],
+        centered=np.linalg.eigvalsh(center(matrix)) if centered else None,
+        remarks=_duplicates(matrix, eps),
+    )
+
+
+def _duplicates(matrix: np.ndarray, eps: float) -> tuple[str, ...]:
+    """Say how many samples the kernel does not tell from an earlier one."""
+    diagonal = np.diag(matrix)
+    again = 0
+    for begin in range(0, len(matrix), ROWS):
+        rows = slice(begin, begin + ROWS)
+        size = diagonal[rows, None] + diagonal[None, :]
+        same = size - 2 * matrix[rows] <= SAME * eps * size
+        again += int(np.sum(np.any(np.tril(same, k=begin - 1), axis=1)))
+    if again == 0:
+        return ()
+    if again == len(matrix) - 1:
+        return ("the kernel does not tell any two samples apart: constant features, or a length scale far too long",)
+    return (f"{again} of {len(matrix)} samples are copies of earlier ones to this kernel, so the matrix is singular",)

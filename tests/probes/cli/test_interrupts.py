@@ -8,6 +8,15 @@ import pytest
 from probes.cli.interrupts import interrupts_held_back
 
 
+@pytest.fixture
+def heard():
+    """Have the interrupt raise KeyboardInterrupt, also where the tests run in the background and inherit its absence."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_what_is_inside_ends_and_then_the_interrupt_is_raised():
     before, done = signal.getsignal(signal.SIGINT), []
 

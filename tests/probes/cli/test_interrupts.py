@@ -10,7 +10,7 @@ from probes.cli.interrupts import interrupts_held_back
 
 @pytest.fixture
 def heard():
-    """Have the interrupt raise KeyboardInterrupt, also where the tests run in the background and inherit its absence."""
+    """Have the interrupt raise KeyboardInterrupt, also where tests run in the background and inherit its absence."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

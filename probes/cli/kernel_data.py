@@ -1,0 +1,226 @@
+"""What ``spectra kernel`` reads: samples and targets, or a Gram matrix, from a file or a function."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probes.named import load_named
+from spectra.errors import ArgumentError, ShapeError, TaskError
+
+__all__ = ["KernelData", "is_data_file", "read_kernel_data"]
+
+#: Files that are read, by suffix.
+SUFFIXES = (".npz", ".npy", ".csv", ".tsv", ".txt")
+#: Names under which arrays are looked for, in this order.
+FEATURES = ("X", "x", "data", "features", "inputs")
+TARGETS = ("y", "Y", "target", "targets", "label", "labels")
+GRAMS = ("K", "gram", "kernel")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KernelData:
+    """Samples or a Gram matrix, with or without targets.
+
+    Attributes
+    ----------
+    features : array, shape (n, d), or None
+    gram : array, shape (n, n), or None
+        One of the two is given.
+    target : array, shape (n,) or (n, C), or None
+    name : str
+        For reports.
+    remarks : tuple of str
+        What was done with what was read.
+    """
+
+    features: Any = None
+    gram: Any = None
+    target: Any = None
+    name: str
+    remarks: tuple[str, ...] = ()
+
+
+def is_data_file(name: str) -> bool:
+    """Whether the argument names a file of data rather than a function or a result."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def read_kernel_data(name: str, *, target: str | None = None, one_hot: bool = False) -> Any:
+    """Read a file, or call a function, and return samples with their targets.
+
+    Parameters
+    ----------
+    name : str
+        ``.npz`` with arrays ``X`` and ``y`` (or ``K`` and ``y``), ``.npy`` (mapped, not read), ``.csv``, ``.tsv`` or
+        ``.txt`` (with or without a header); or ``package.module:function`` that returns ``(X, y)``, an object or
+        mapping with ``data`` and ``target`` such as those of scikit-learn, or a task.
+    target : str, optional
+        Array of an ``.npz``, or column of a text file by name or number (-1 is the last), that holds the targets.
+    one_hot : bool
+        Whether to encode the targets as classes; targets that are text always are.
+
+    Returns
+    -------
+    KernelData, or whatever else the function returned (a task)
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such array or column, or the targets are no numbers.
+    ShapeError
+        If features are no table.
+    TaskError
+        If the function cannot be called or returns nothing of that kind.
+    OSError
+        If the file cannot be read.
+    """
+    if not is_data_file(name):
+        found = load_named(name, kind="data set", accept=lambda value: _parts(value) is not None)
+        parts = _parts(found)
+        if parts is None:
+            return found
+        features, labels = parts
+        return _finished(name, features=features, target=labels, one_hot=one_hot)
+    path = Path(name)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        if target is not None:
+            raise ArgumentError("a .npy file holds one array; put X and y into an .npz file to have targets")
+        try:
+            features = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ArgumentError(f"{path} is no array that can be read: {error}") from error
+        return _finished(name, features=features, one_hot=one_hot)
+    if suffix == ".npz":
+        return _archive(path, target, one_hot)
+    return _table(path, target, one_hot)
+
+
+def _parts(found: Any) -> tuple[Any, Any] | None:
+    """Return features and targets of a pair, a mapping or an object with attributes; None of anything else."""
+    if isinstance(found, np.ndarray):
+        return found, None
+    if isinstance(found, tuple | list) and len(found) == 2:
+        return found[0], found[1]
+    if isinstance(found, Mapping) and "data" in found:
+        return found["data"], found.get("target")
+    return None
+
+
+def _archive(path: Path, target: str | None, one_hot: bool) -> KernelData:
+    """Read an ``.npz`` file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError) as error:
+        raise ArgumentError(f"{path} is no .npz file that can be read: {error}") from error
+    if target is not None and target not in arrays:
+        raise ArgumentError(f"{path} has no array {target!r}; it holds {', '.join(arrays)}")
+    chosen = target or next((name for name in TARGETS if name in arrays), None)
+    labels = None if chosen is None else arrays[chosen]
+    features = next((name for name in FEATURES if name in arrays), None)
+    gram = next((name for name in GRAMS if name in arrays), None)
+    if features is None and gram is None:
+        tables = [name for name, array in arrays.items() if array.ndim == 2 and name != chosen]
+        if len(tables) != 1:
+            raise ArgumentError(
+                f"{path} must hold features named {', '.join(FEATURES)} or a Gram matrix named {', '.join(GRAMS)}; it "
+                f"holds {', '.join(arrays) or 'nothing'}"
+            )
+        features = tables[0]
+    if features is not None:
+        return _finished(path.name, features=arrays[features], target=labels, one_hot=one_hot)
+    return _finished(path.name, gram=arrays[gram], target=labels, one_hot=one_hot)
+
+
+def _table(path: Path, target: str | None, one_hot: bool) -> KernelData:
+    """Read a text file with or without a header."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        text = stream.read()
+    delimiter = "\t" if path.suffix.lower() == ".tsv" or ("\t" in text and "," not in text) else ","
+    if delimiter not in text:
+        rows = [line.split() for line in text.splitlines() if line.strip()]
+    else:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    if not rows:
+        raise ShapeError(f"{path} is empty")
+    is_header = not any(map(_is_number, rows[0])) and len(rows) > 1
+    header = [cell.strip() for cell in rows[0]] if is_header else [str(i) for i in range(len(rows[0]))]
+    body = rows[is_header:]
+    for number, row in enumerate(body, start=1 + is_header):
+        if len(row) != len(header):
+            raise ShapeError(f"{path}: row {number} has {len(row)} cells, the first one {len(header)}")
+    place = _column(path, target, header)
+    others = [i for i in range(len(header)) if i != place]
+    cells = np.array([[row[i].strip() for i in others] for row in body], dtype=object)
+    if cells.size == 0:
+        raise ShapeError(f"{path} has no columns of features")
+    for i, column in enumerate(cells.T):
+        wrong = next((k for k, cell in enumerate(column) if not _is_number(cell)), None)
+        if wrong is not None:
+            raise ArgumentError(
+                f"{path}: column {header[others[i]]!r} holds {column[wrong]!r} in row {wrong + 1 + is_header}, which "
+                "is no number; encode it, leave the column out, or name it as the target with --target"
+            )
+    labels = None if place is None else np.array([row[place].strip() for row in body])
+    if labels is not None and all(map(_is_number, labels)):
+        labels = labels.astype(float)
+    return _finished(path.name, features=cells.astype(float), target=labels, one_hot=one_hot)
+
+
+def _column(path: Path, target: str | None, header: list[str]) -> int | None:
+    """Return the place of the target among the columns."""
+    if target is None:
+        return next((header.index(name) for name in TARGETS if name in header), None)
+    if target in header:
+        return header.index(target)
+    try:
+        place = int(target)
+    except ValueError:
+        raise ArgumentError(f"{path} has no column {target!r}; it has {', '.join(header[:12])}") from None
+    if not -len(header) <= place < len(header):
+        raise ArgumentError(f"{path} has {len(header)} columns; --target {place} is none of them")
+    return place % len(header)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _finished(
+    name: str, *, features: Any = None, gram: Any = None, target: Any = None, one_hot: bool = False
+) -> KernelData:
+    """Check what was read, and encode classes."""
+    remarks: tuple[str, ...] = ()
+    if features is not None:
+        if not hasattr(features, "ndim"):
+            features = np.asarray(features)
+        if features.ndim != 2:
+            raise ShapeError(f"{name}: features must be a table of shape (n, d); got {tuple(features.shape)}")
+        if features.dtype.kind not in "fiub":
+            raise ArgumentError(f"{name}: features must be real numbers; got {features.dtype}")
+        if features.dtype.kind in "iub":
+            features = features.astype(float)
+    if target is not None:
+        target = np.asarray(target)
+        if one_hot or target.dtype.kind in "USO":
+            if target.ndim != 1:
+                raise ShapeError(f"{name}: classes must be one column; got shape {target.shape}")
+            classes = np.unique(target)
+            if len(classes) > max(2, len(target) // 2):
+                raise ArgumentError(f"{name}: {len(classes)} classes in {len(target)} samples are no classes")
+            target = (target[:, None] == classes).astype(float)
+            remarks = (f"targets encoded as {len(classes)} columns, one for each class",)
+    elif one_hot:
+        raise ArgumentError("--one-hot needs targets: name them with --target")
+    if features is None and gram is None:
+        raise TaskError(f"{name} gave neither features nor a Gram matrix")
+    return KernelData(features=features, gram=gram, target=target, name=name, remarks=remarks)

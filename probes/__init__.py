@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from probes.plan import MeasurementPlan as MeasurementPlan
     from probes.recommendation import recommend as recommend
     from probes.spectrum import measure as measure
+    from probes.tangent_kernel import EmpiricalNTK as EmpiricalNTK
+    from probes.tangent_kernel import empirical_ntk as empirical_ntk
     from probes.task import Task as Task
     from probes.task import load_task as load_task
 
@@ -48,6 +50,7 @@ __all__ = [
     "CheckpointReport",
     "EffectiveBatch",
     "EmpiricalFisherOperator",
+    "EmpiricalNTK",
     "FisherOperator",
     "GaussNewtonOperator",
     "GradientCovarianceOperator",
@@ -65,6 +68,7 @@ __all__ = [
     "check_linearization",
     "curvature_noise",
     "describe_optimizer",
+    "empirical_ntk",
     "examples",
     "gradient_noise",
     "group_ratios",
@@ -94,6 +98,7 @@ _HOMES = {
     "CheckpointReport": "probes.checkpoints",
     "EffectiveBatch": "probes.effective_batch",
     "EmpiricalFisherOperator": "probes.operators",
+    "EmpiricalNTK": "probes.tangent_kernel",
     "FisherOperator": "probes.operators",
     "GaussNewtonOperator": "probes.operators",
     "GradientCovarianceOperator": "probes.operators",
@@ -111,6 +116,7 @@ _HOMES = {
     "check_linearization": "probes.linearization_check",
     "curvature_noise": "probes.noise",
     "describe_optimizer": "probes.optimizers",
+    "empirical_ntk": "probes.tangent_kernel",
     "gradient_noise": "probes.noise",
     "group_ratios": "probes.optimizers",
     "linearize": "probes.linearized",

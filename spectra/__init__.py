@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spectra import dynamics, laws, plot, recommend, report, testing
+    from spectra import dynamics, kernels, laws, plot, recommend, report, testing
     from spectra.arnoldi import Hessenberg, arnoldi
     from spectra.bulk import eigenvalue_count, negative_mass, spectral_gaps
     from spectra.certificates import SpectralBounds, spectral_bounds
@@ -181,7 +181,7 @@ _HOME = {
     "tridiagonal": ("Tridiagonal",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("dynamics", "errors", "laws", "plot", "recommend", "report", "testing")
+_SUBMODULES = ("dynamics", "errors", "kernels", "laws", "plot", "recommend", "report", "testing")
 
 __all__ = [
     "ArgumentError",
@@ -230,6 +230,7 @@ __all__ = [
     "gram",
     "in_library",
     "kernel_polynomial",
+    "kernels",
     "kolmogorov",
     "lanczos",
     "laws",

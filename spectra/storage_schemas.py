@@ -23,11 +23,17 @@ SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     ),
     "spectra/curve": (1, ("loss",)),
     "spectra/dynamics": (1, ()),
+    "spectra/effective-dimension": (1, ("df1", "df2", "kappa")),
+    "spectra/eigendecay": (1, ("eigenvalue", "kappa")),
     "spectra/eigenpairs": (1, ("eigenvalue", "residual")),
     "spectra/gradient-norms": (1, ("noiseless", "noisy", "gradient_norm_squared")),
+    "spectra/kernel": (1, ()),
+    "spectra/kernel-extrapolation": (1, ("test_error", "low", "high")),
+    "spectra/learning-curve": (1, ("test_error",)),
     "spectra/linearization": (1, ("loss", "predicted_loss")),
     "spectra/linearization-checks": (1, ("loss",)),
     "spectra/quadratic": (1, ("eigenvalue", "multiplicity", "initial_loss")),
+    "spectra/ridge-path": (1, ("leave_one_out", "gcv")),
     "spectra/run": (2, ()),
     "spectra/saturation": (1, ("num_steps", "num_samples")),
     "spectra/signsgd": (1, ("risk", "floor", "start_alignment")),
@@ -37,7 +43,7 @@ SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     "spectra/unrolling": (1, ("iterate_error", "derivative_error", "forgetting", "burn_in")),
     "spectra/z-scores": (1, ("z", "relative_deviation", "simulated", "predicted")),
 }
-TREE_SCHEMAS = ("spectra/dynamics", "spectra/run", "spectra/spectrum", "spectra/survey")
+TREE_SCHEMAS = ("spectra/dynamics", "spectra/kernel", "spectra/run", "spectra/spectrum", "spectra/survey")
 
 
 def check_schema(data: "xr.Dataset | xr.DataTree", name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from probes.cli.dynamics import dynamics
+from probes.cli.kernel import kernel
 from probes.cli.measure import measure
 from probes.cli.recommend import recommend
 from probes.cli.show import show
@@ -30,6 +31,7 @@ app.command()(recommend)
 app.command()(measure)
 app.command()(spectrum)
 app.command()(dynamics)
+app.command()(kernel)
 app.command()(show)
 
 

@@ -201,6 +201,14 @@ def open_task(name: str, *, checkpoint: Path | None, device: str | None, threads
     if threads:
         torch.set_num_threads(threads)
     task = load_task(name)
+    prepare_task(task, checkpoint=checkpoint, device=device, quiet=quiet)
+    return task
+
+
+def prepare_task(task: "Task", *, checkpoint: Path | None, device: str | None, quiet: bool) -> None:
+    """Move a task's model to a device and load a checkpoint into it, as far as they are named."""
+    import torch
+
     if device is not None:
         try:
             task.model.to(device)
@@ -213,7 +221,6 @@ def open_task(name: str, *, checkpoint: Path | None, device: str | None, threads
 
         say(str(load_checkpoint(task.model, checkpoint)), quiet=quiet)
         task.pretrained = True
-    return task
 
 
 def effective_batch(options: MeasureOptions, num_samples: int) -> "EffectiveBatch":

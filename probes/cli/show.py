@@ -52,6 +52,15 @@ def show(
     if data.attrs["schema"] in DYNAMICS:
         _show_dynamics(data, plot=plot, as_json=as_json)
         return
+    if data.attrs["schema"] == "spectra/kernel":
+        from spectra.kernel_report import render_kernel
+
+        typer.echo(render_kernel(data, format="json" if as_json else "text"))  # type: ignore[arg-type]
+        if plot is not None:
+            from spectra.kernel_plot import plot_kernel
+
+            write_picture(plot_kernel(data), plot)  # type: ignore[arg-type]
+        return
     if data.attrs["schema"] == "spectra/recording":
         _show_recording(data, plot=plot, as_json=as_json)
         return

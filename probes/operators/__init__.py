@@ -6,8 +6,9 @@ from probes.operators.fisher import FisherOperator, MonteCarloFisherOperator
 from probes.operators.gauss_newton import GaussNewtonOperator
 from probes.operators.hessian import HessianOperator
 from probes.operators.inverse_fisher import InverseEmpiricalFisher
-from probes.operators.jacobian import JacobianOperator, NTKOperator
+from probes.operators.jacobian import JacobianOperator
 from probes.operators.kronecker import KroneckerFactors, KroneckerPreconditioner
+from probes.operators.ntk import NTKOperator
 from probes.operators.optimizer_preconditioner import preconditioner_of
 from probes.operators.preconditioned import DiagonalPreconditioner, Preconditioner, preconditioned
 from probes.operators.residual import ResidualOperator

@@ -1,4 +1,4 @@
-r"""The Jacobian of the outputs, and the tangent kernel :math:`J J^T`."""
+"""The Jacobian of the outputs by the parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from probes.operators.workload import Workload
 from spectra.errors import TaskError
 from spectra.rectangular import RectangularOperator
 
-__all__ = ["JacobianOperator", "NTKOperator"]
+__all__ = ["JacobianOperator"]
 
 
 class JacobianOperator:
@@ -60,20 +60,34 @@ class JacobianOperator:
     name = "jacobian"
 
     def __init__(self, model: nn.Module, loss: LossLike, data: Any, *, strategy: str = "auto", **options: Any) -> None:
+        self._adopt(Workload(model, loss, data, **options), strategy)
+
+    @classmethod
+    def of_workload(cls, workload: Workload, *, strategy: str = "auto") -> "JacobianOperator":
+        """Return the Jacobian of what is measured already."""
+        found = object.__new__(cls)
+        found._adopt(workload, strategy)
+        return found
+
+    def _adopt(self, workload: Workload, strategy: str) -> None:
+        """Take shape and template from what is measured."""
         self.ladder = Ladder(tuple(LINEARIZATIONS), strategy)
-        self.workload = Workload(model, loss, data, **options)
-        self.like = torch.zeros(self.workload.size, dtype=self.workload.dtype, device=self.workload.device)
-        self.block_width = WIDTH.get(self.workload.device.type, WIDTH["cpu"])
-        self._shapes = [
-            self._on(index, lambda piece: piece.outputs.shape) for index in range(len(self.workload.batches))
-        ]
-        self.shape = (sum(shape.numel() for shape in self._shapes), self.workload.size)
+        self.workload = workload
+        self.like = torch.zeros(workload.size, dtype=workload.dtype, device=workload.device)
+        self.block_width = WIDTH.get(workload.device.type, WIDTH["cpu"])
+        self._shapes = [self._on(index, lambda piece: piece.outputs.shape) for index in range(len(workload.batches))]
+        self.shape = (sum(shape.numel() for shape in self._shapes), workload.size)
         self.num_products = 0
 
     @property
     def product_strategy(self) -> str:
         """How products are formed."""
         return self.ladder.block or self.ladder.single
+
+    @property
+    def output_shapes(self) -> list[torch.Size]:
+        """Shape of the outputs of each batch."""
+        return list(self._shapes)
 
     @property
     def T(self) -> RectangularOperator:
@@ -143,51 +157,3 @@ class JacobianOperator:
                     if self.ladder.requested != "auto" or strategy == "kept_graph":
                         raise
                     self.ladder.exclude(strategy, error)
-
-
-class NTKOperator:
-    r"""Empirical tangent kernel :math:`\Theta = J J^T` of all outputs on all data, of shape (R, R).
-
-    Positive semidefinite, with the nonzero eigenvalues of :math:`J^T J` (Jacot, Gabriel and Hongler 2018). A product is
-    one with the transposed Jacobian and one with the Jacobian; the data are gone through twice. Where R is small,
-    :meth:`dense` is cheaper than many products.
-
-    Parameters
-    ----------
-    model, loss, data, **options
-        As for :class:`JacobianOperator`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> x = torch.tensor([[1.0], [2.0]])
-    >>> kernel = NTKOperator(torch.nn.Linear(1, 1, bias=False), torch.nn.MSELoss(), (x, x))
-    >>> kernel.dense().tolist()
-    [[1.0, 2.0], [2.0, 4.0]]
-    """
-
-    name = "ntk"
-
-    def __init__(self, model: nn.Module, loss: LossLike, data: Any, **options: Any) -> None:
-        self.jacobian = JacobianOperator(model, loss, data, **options)
-        rows = self.jacobian.shape[0]
-        self.shape = (rows, rows)
-        self.like = self.jacobian.like.new_zeros(rows)
-        self.num_products = 0
-
-    @property
-    def product_strategy(self) -> str:
-        """How products are formed."""
-        return self.jacobian.product_strategy
-
-    def __matmul__(self, vectors: Tensor) -> Tensor:
-        """Return the product with (R,) or (R, k)."""
-        columns = vectors.reshape(len(vectors), -1)
-        self.num_products += columns.shape[1]
-        return self.jacobian.matmat(self.jacobian.rmatmat(columns)).reshape(vectors.shape)
-
-    def dense(self) -> Tensor:
-        """Return the whole kernel, (R, R), from R products with the transposed Jacobian; holds J, R n numbers."""
-        identity = torch.eye(self.shape[0], dtype=self.like.dtype, device=self.like.device)
-        rows = self.jacobian.rmatmat(identity).T
-        return rows @ rows.T

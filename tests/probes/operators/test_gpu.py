@@ -9,7 +9,8 @@ from torch import nn
 from probes import HessianOperator
 from probes.operators import MATRICES
 from probes.operators.dual import dual_gram
-from probes.operators.jacobian import JacobianOperator, NTKOperator
+from probes.operators.jacobian import JacobianOperator
+from probes.operators.ntk import NTKOperator
 from spectra import eigenpairs, slq
 from spectra.testing import check_operator
 from tests.probes.networks import cnn, cut, labels, mlp, normal, relative_error, seeded, transformer

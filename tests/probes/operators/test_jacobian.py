@@ -1,4 +1,4 @@
-"""Jacobian and tangent kernel against the dense Jacobian."""
+"""The Jacobian against the dense one."""
 
 import pytest
 import torch
@@ -6,10 +6,9 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 import spectra
-from probes.operators.jacobian import JacobianOperator, NTKOperator
+from probes.operators.jacobian import JacobianOperator
 from probes.operators.linearization import LINEARIZATIONS
 from spectra.errors import BackendError, ShapeError
-from spectra.testing import check_operator
 from tests.probes.networks import cut, labels, mlp, normal, relative_error, transformer
 
 INPUTS, TARGET, LOSS = normal(14, 6), labels(14), nn.CrossEntropyLoss()
@@ -47,18 +46,6 @@ def test_attention_and_singular_values():
     assert relative_error(operator @ vector, expected @ vector) <= 1e-12
     found = spectra.golub_kahan(operator.rectangular(), vector, num_steps=30).singular_values(0)
     assert float(found.max()) == pytest.approx(float(torch.linalg.matrix_norm(expected, 2)), rel=1e-6)
-
-
-def test_tangent_kernel():
-    model = mlp(nn.Tanh)
-    jacobian = dense_jacobian(model, INPUTS)
-    kernel = NTKOperator(model, LOSS, cut(INPUTS, TARGET))
-    expected = jacobian @ jacobian.T
-    assert relative_error(kernel.dense(), expected) <= 1e-12
-    assert relative_error(kernel @ torch.eye(len(expected), dtype=torch.float64), expected) <= 1e-12
-    check_operator(kernel)
-    pairs = spectra.eigenpairs(kernel, num=2)
-    assert pairs["eigenvalue"].values == pytest.approx(torch.linalg.eigvalsh(expected).flip(0)[:2].numpy(), rel=1e-9)
 
 
 def test_wrong_operands():

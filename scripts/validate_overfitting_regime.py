@@ -1,0 +1,401 @@
+r"""Is the verdict on overfitting right, and the amplification of noise beside it? On kernels where the truth is known.
+
+Seeds differ from those on which thresholds were chosen, and so do most of the data. Five studies:
+
+designs       verdicts on Gaussian features with known eigenvalues, and the standard errors of the slopes
+points        verdicts on kernels between points of a cube, normal points, clusters, and rows of three real data sets;
+              beside them those of the same rule on the amplification under Gaussian equivalence, which it replaced
+noise         the amplification, told by leaving one out, against fits of all samples but one to labels that are noise
+features      bounds for independent features against their extreme eigenvalues, and growth of condition numbers
+separation    smallest eigenvalues of Matérn kernels against the separation of the points, and growth
+
+A verdict is wrong if a power law is called catastrophic, or exponential decay tempered or benign; slow decay and
+spectra that flatten may be called benign or tempered. Truth is that of the limit of many samples.
+
+    python scripts/validate_overfitting_regime.py --quick      # n = 200, few draws, a quarter of a minute on two cores
+    python scripts/validate_overfitting_regime.py              # all, minutes; writes results/overfitting_regime.json
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scripts.benchmarks.environment import environment, set_threads
+
+if __name__ == "__main__":
+    set_threads(1)
+
+import numpy as np
+
+from spectra.kernels.base import Kernel
+from spectra.kernels.conditioning import kernel_condition
+from spectra.kernels.dot_product import ArcCosine, NeuralTangent, Polynomial
+from spectra.kernels.eigenlearning import eigenlearning
+from spectra.kernels.gram import gram_spectrum
+from spectra.kernels.independent_features import independent_features
+from spectra.kernels.length_scale import median_distance
+from spectra.kernels.local_exponent import SizeLevel, exponent_slope
+from spectra.kernels.noise_amplification import noise_amplification
+from spectra.kernels.overfitting_regime import OverfittingRegime, _verdict, overfitting_regime
+from spectra.kernels.stationary import RBF, Laplace, Matern
+from spectra.report import finite_or_null
+
+OUTPUT = Path(__file__).parent / "validation" / "results" / "overfitting_regime.json"
+Row = dict[str, Any]
+DECAY_LENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
+POWERS = (1.1, 1.2, 1.5, 2.0, 3.0, 4.0)
+DESIGNS = (
+    *(("power", a) for a in POWERS),
+    *(("exponential", c) for c in DECAY_LENGTHS),
+    *(("1/(i log^2)", 0), ("spikes", 5), ("spikes", 20)),
+)
+STATIONARY: dict[str, Callable[[float], Kernel]] = {
+    "Laplace": Laplace,
+    "Matérn 3/2": lambda scale: Matern(scale, nu=1.5),
+    "Matérn 5/2": lambda scale: Matern(scale, nu=2.5),
+    "RBF": RBF,
+}
+ON_SPHERES: dict[str, Kernel] = {
+    "NTK-1": NeuralTangent(1),
+    "NTK-1, bias": NeuralTangent(1, bias=1.0),
+    "NTK-3": NeuralTangent(3),
+    "arc-cosine 1, bias": ArcCosine(1, bias=1.0),
+}
+TRUTH = {"power": "tempered", "exponential": "catastrophic", "1/(i log^2)": "benign", "spikes": "benign"}
+WRONG = {("tempered", "catastrophic"), ("catastrophic", "tempered"), ("catastrophic", "benign")}
+#: Labels that are noise, for each fit to it.
+LABELS = 64
+
+
+def spectrum(name: str, number: float, n: int) -> tuple[np.ndarray, float]:
+    """Return eigenvalues of an integral operator, and the sum of those that are left out."""
+    last = 12 * n
+    index = np.arange(1, last + 1.0)
+    if name == "power":
+        return index**-number, (last + 0.5) ** (1 - number) / (number - 1)
+    if name == "exponential":
+        rate = number / n
+        index = np.arange(1, int(min(45 / rate, 20 * n)) + 1.0)
+        return np.exp(-rate * index), math.exp(-rate * (index[-1] + 1)) / -math.expm1(-rate)
+    if name == "spikes":
+        return 1 / index[: int(number)], 2.0
+    return 1 / (index * np.log(index + 1) ** 2), 1 / math.log(last + 1)
+
+
+def features(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n samples of independent Gaussian features."""
+    return rng.standard_normal((n, values.size)) * np.sqrt(values)
+
+
+def points(family: str, d: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return points in rows; of real data random rows, in units of the standard deviations, or pixels."""
+    if family == "cube":
+        return rng.random((n, d))
+    if family == "normal":
+        return rng.standard_normal((n, d))
+    if family == "sphere":
+        X = rng.standard_normal((n, d))
+    elif family == "clusters":
+        X = 3 * rng.standard_normal((8, d))[rng.integers(8, size=n)]
+        return X + rng.uniform(0.3, 1.0, size=(n, 1)) * rng.standard_normal((n, d))
+    else:
+        from sklearn import datasets
+
+        X = getattr(datasets, f"load_{family.removesuffix(' directions')}")().data
+        X = X / 16 if "digits" in family else (X - X.mean(0)) / X.std(0)
+        X = X[rng.permutation(len(X))[:n]]
+    directions = family == "sphere" or "directions" in family
+    return X / np.linalg.norm(X, axis=1, keepdims=True) if directions else X
+
+
+def design(case: tuple[str, float, int, list[int]]) -> Row:
+    """Return the verdict on Gaussian features."""
+    name, number, n, seed = case
+    rng = np.random.default_rng(seed)
+    values, tail = spectrum(name, number, n)
+    Z = features(values, n, rng)
+    found = overfitting_regime(Z @ Z.T + tail * np.eye(n), rng=int(rng.integers(2**31)))
+    return {"kernel": name, "number": number, "n": n, "truth": TRUTH[name], **brief(found)}
+
+
+def brief(found: OverfittingRegime) -> Row:
+    """Return the numbers of a verdict."""
+    return {
+        "verdict": found.verdict,
+        "slope": rounded(found.slope),
+        "stderr": rounded(found.slope_stderr),
+        "exponent": rounded(found.local_exponent),
+        "amplification": rounded(found.amplification.mean),
+        "gaussian": rounded(found.amplification.gaussian),
+        "num_resolved": int(found.is_resolved.sum()),
+    }
+
+
+def point_kernel(case: tuple[str, float, str, int, int, list[int]]) -> Row:
+    """Return the verdict on a kernel between points, and that of the statistic it replaced."""
+    name, share, family, d, n, seed = case
+    rng = np.random.default_rng(seed)
+    X = points(family, d, n, rng)
+    if name.startswith("polynomial"):
+        kernel: Kernel = Polynomial(int(name[-1]))
+    else:
+        kernel = STATIONARY[name](share * median_distance(X)) if name in STATIONARY else ON_SPHERES[name]
+    K = kernel(X)
+    found = overfitting_regime(K, rng=int(rng.integers(2**31)))
+    truth = "finite rank" if name.startswith("polynomial") else "catastrophic" if name == "RBF" else "tempered"
+    row = {"kernel": name, "share": share, "family": family, "dimension": X.shape[1], "n": n, "truth": truth}
+    return {**row, **brief(found), "replaced": replaced(K, rng)}
+
+
+def replaced(K: np.ndarray, rng: np.random.Generator) -> str:
+    """Return the verdict of the same rule on the amplification of eigenvalues alone, at n, n/2 and n/4 samples."""
+    levels = []
+    for size, draws in ((len(K), 1), (len(K) // 2, 4), (len(K) // 4, 4)):
+        logs = []
+        for _ in range(draws):
+            rows = rng.permutation(len(K))[:size]
+            w = np.linalg.eigvalsh(K[np.ix_(rows, rows)])
+            floor = size * np.finfo(float).eps * w[-1]
+            inverse = 1 / (np.maximum(w, 0) + floor)
+            above = w[0] > 10 * floor
+            logs.append(math.log(size * np.sum(inverse**2) / np.sum(inverse) ** 2) if above else math.nan)
+        levels.append(SizeLevel(size=size, logs=np.array(logs)))
+    if not all(level.is_resolved for level in levels):
+        return "undecided"
+    return _verdict(*exponent_slope(levels, len(K)), math.exp(levels[0].mean))
+
+
+def noise(case: tuple[str, str, int, int, int, list[int]]) -> Row:
+    """Return amplifications of noise, by leaving one out and of fits to noise, over draws of the points."""
+    name, family, d, n, draws, seed = case
+    told, fitted, typical, middle, gaussian = [], [], [], [], []
+    for draw in range(draws):
+        rng = np.random.default_rng([*seed, draw])
+        X = points(family, d, n + 400, rng)
+        kernel = STATIONARY[name](median_distance(X)) if name in STATIONARY else ON_SPHERES[name]
+        K, across = kernel(X[:n]), kernel(X[n:], X[: n - 1])
+        found = noise_amplification(K)
+        # All but one sample, which is what leaving one out is about, with the ridge of rounding that it was told for.
+        part = gram_spectrum(K[:-1, :-1], vectors=True)
+        assert part.eigenvector is not None
+        labels = part.eigenvector.T @ rng.standard_normal((n - 1, LABELS))
+        weights = part.eigenvector @ (labels / (part.eigenvalue + found.effective_ridge)[:, None])
+        squares = np.mean((across @ weights) ** 2, axis=1)
+        told.append(found.mean)
+        middle.append(found.median)
+        gaussian.append(found.gaussian)
+        fitted.append(1 + float(np.mean(squares)))
+        typical.append(1 + float(np.median(squares)))
+    gap = np.subtract(told, fitted)
+    return {
+        "kernel": name,
+        "family": family,
+        "dimension": X.shape[1],
+        "n": n,
+        "draws": draws,
+        "leave_one_out": rounded(np.mean(told)),
+        "leave_one_out_stderr": rounded(np.std(told, ddof=1) / math.sqrt(draws)),
+        "fits": rounded(np.mean(fitted)),
+        "fits_stderr": rounded(np.std(fitted, ddof=1) / math.sqrt(draws)),
+        "z": rounded(np.mean(gap) / (np.std(gap, ddof=1) / math.sqrt(draws))),
+        "leave_one_out_median": rounded(np.mean(middle)),
+        "fits_median": rounded(np.mean(typical)),
+        "gaussian": rounded(np.mean(gaussian)),
+    }
+
+
+def bounds(case: tuple[str, float, int, int, list[int]]) -> Row:
+    """Return how often bounds for independent features fail, how generous they are, and how w_i / n is biased."""
+    name, number, n, draws, seed = case
+    values = np.arange(1, 12 * n + 1.0) ** -number if name == "power" else np.exp(-number * np.arange(1, 1201.0))
+    found = independent_features(values, num_samples=n)
+    drawn = []
+    for draw in range(draws):
+        Z = features(values, n, np.random.default_rng([*seed, draw]))
+        drawn.append(np.linalg.svd(Z, compute_uv=False) ** 2)
+    w = np.array(drawn)
+    at = np.array([share for share in (0.02, 0.05, 0.1, 0.2, 0.5) if share * n >= 2])
+    picked = (at * n).astype(int) - 1
+    bias = np.exp(np.mean(np.log(w[:, picked] / n), axis=0)) / values[picked]
+    return {
+        "kernel": name,
+        "number": number,
+        "n": n,
+        "draws": draws,
+        "largest_above": int(np.sum(w[:, 0] > found.largest)),
+        "smallest_below": int(np.sum(w[:, -1] < found.smallest)),
+        "condition_number": rounded(np.median(w[:, 0] / w[:, -1])),
+        "bound_over_it": rounded(found.condition_number() / np.median(w[:, 0] / w[:, -1])),
+        "mean_log_condition": float(np.mean(np.log(w[:, 0] / w[:, -1]))),
+        "eigenvalue_ratio": {f"{share:g} n": rounded(ratio) for share, ratio in zip(at, bias, strict=True)},
+    }
+
+
+def separation(case: tuple[float, int, tuple[int, ...], int, list[int]]) -> Row:
+    """Return how smallest eigenvalues follow the separation of points, and condition numbers their number."""
+    nu, d, sizes, draws, seed = case
+    kernel = Matern(1.0, nu=nu)
+    gaps, smallest, conditions, dependence = [], [], [], []
+    for draw in range(draws):
+        for n in sizes:
+            X = np.linspace(0, 1, n)[:, None] if d == 0 else np.random.default_rng([*seed, draw, n]).random((n, d))
+            found = kernel_condition(kernel(X))
+            distance = np.sqrt(np.sum((X[:, None] - X) ** 2, axis=2))
+            gaps.append(float(np.min(distance + 10 * np.eye(n))))
+            smallest.append(found.smallest)
+            conditions.append(found.condition_number)
+            dependence.append(found.feature_dependence or math.nan)
+    logs = np.log(np.reshape(conditions, (draws, len(sizes))))
+    slopes = np.polyfit(np.log(sizes), logs.T, 1)[0]
+    return {
+        "nu": nu,
+        "points": f"cube, d = {d}" if d else "equispaced, d = 1",
+        "draws": draws,
+        "smallest_in_separation": rounded(np.polyfit(np.log(gaps), np.log(smallest), 1)[0]),
+        "condition_in_n": rounded(np.mean(slopes)),
+        "condition_in_n_stderr": rounded(np.std(slopes, ddof=1) / math.sqrt(draws)) if draws > 1 else math.nan,
+        "independent": 1 + 2 * nu / max(d, 1),
+        "dependence_at_largest": rounded(np.median(np.reshape(dependence, (draws, -1))[:, -1])),
+    }
+
+
+def rounded(value: Any) -> float:
+    """Return a number to four digits."""
+    return float(f"{value:.4g}")
+
+
+def plan(quick: bool, seed: int) -> dict[str, tuple[Callable[..., Row], list[Any]]]:
+    """Return the function and the cases of each study."""
+    scales, real = (0.3, 1.0, 3.0), ("digits", "diabetes", "breast_cancer")
+    clouds: list[Any] = list(product(STATIONARY, scales, ("cube", "normal", "clusters"), (1, 2, 3, 4, 8, 16)))
+    clouds += product(STATIONARY, scales, real, (0,))
+    clouds += product(ON_SPHERES, (1.0,), ("sphere",), (3, 4, 6, 11))
+    clouds += product(ON_SPHERES, (1.0,), [f"{family} directions" for family in real], (0,))
+    clouds += [
+        ("polynomial 2", 1.0, "normal", 3),
+        ("polynomial 3", 1.0, "normal", 4),
+        ("polynomial 1", 1.0, "cube", 16),
+    ]
+    large = [one for one in clouds if one[1] == 1 and one[2] not in real[1:] and one[3] in (0, 2, 4, 11)]
+    noisy = list(product(("Laplace", "Matérn 3/2", "RBF"), ("cube",), (1, 2, 3, 8)))
+    noisy += [(name, *on) for name, on in product(("Laplace", "RBF"), (("clusters", 4), ("digits", 0)))]
+    noisy += [("NTK-3", "sphere", 4), ("NTK-3", "digits directions", 0)]
+    if quick:
+        clouds, noisy = clouds[::6], noisy[::2]
+    amounts = {200: 1} if quick else {100: 20, 200: 20, 400: 10, 1000: 2}
+    drawn = {200: (clouds, 1)} if quick else {200: (clouds, 2), 400: (clouds, 2), 1000: (large, 1)}
+    tested = {100: 4} if quick else {100: 12, 400: 12}
+    bounded = {10: 20, 30: 20, 60: 20} if quick else {10: 100, 30: 100, 100: 100, 200: 20}
+    sizes, repeats = ((20, 40, 80), 3) if quick else ((40, 80, 160, 320), 16)
+    spread: list[Any] = [(nu, 0, (10, 20, 40, 80), 1) for nu in (0.5, 1.5, 2.5)]
+    spread += product((0.5, 1.5), (1, 2, 3), (sizes,), (repeats,))
+    laws = (*product(("power",), (1.5, 2.0, 3.0)), *product(("exponential",), (0.05, 0.1, 0.3)))
+    studies: dict[str, tuple[Callable[..., Row], list[Any]]] = {
+        "designs": (design, [(*one, n) for n, many in amounts.items() for one in DESIGNS for _ in range(many)]),
+        "points": (point_kernel, [(*one, n) for n, (own, many) in drawn.items() for one in own for _ in range(many)]),
+        "noise": (noise, [(*one, n, draws) for n, draws in tested.items() for one in noisy]),
+        "features": (bounds, [(*law, n, draws) for n, draws in bounded.items() for law in laws]),
+        "separation": (separation, spread),
+    }
+    return {
+        name: (function, [(*case, [seed, study, i]) for i, case in enumerate(cases)])
+        for study, (name, (function, cases)) in enumerate(studies.items())
+    }
+
+
+def counted(rows: list[Row], *keys: str, verdict: str = "verdict") -> dict[str, dict[str, int]]:
+    """Return how often each verdict was given in each group."""
+    table: dict[str, Counter[str]] = {}
+    for row in rows:
+        table.setdefault(", ".join(str(row[key]) for key in keys), Counter())[row[verdict]] += 1
+    return {group: dict(sorted(found.items())) for group, found in table.items()}
+
+
+def summary(found: dict[str, list[Row]]) -> Row:
+    """Return the tables of all studies."""
+    designs, kernels = found["designs"], found["points"]
+    both = [row for row in kernels if row["truth"] == "tempered" and row["n"] == 400]
+    spreads = []
+    for name, number, n in {(row["kernel"], row["number"], row["n"]) for row in designs}:
+        own = [row for row in designs if (row["kernel"], row["number"], row["n"]) == (name, number, n)]
+        slopes = np.array([row["slope"] for row in own])
+        if len(own) >= 10 and np.all(np.isfinite(slopes)):
+            spreads.append(float(np.mean([row["stderr"] for row in own]) / np.std(slopes, ddof=1)))
+    index = np.arange(1, 1e6 + 1)
+    slow = eigenlearning(
+        1 / (index * np.log(index + 1) ** 2), num_samples=1e5, ridge=0.0, residual_trace=1 / math.log(1e6)
+    )
+    return {
+        "designs": counted(designs, "kernel", "number", "n"),
+        "points": counted(kernels, "kernel", "n"),
+        "points by data": counted(kernels, "truth", "family"),
+        "points at n = 400, power laws": counted(both, "truth"),
+        "the same by the amplification": counted(both, "truth", verdict="replaced"),
+        "wrong": [row for row in designs + kernels if (row["truth"], row["verdict"]) in WRONG],
+        "slope stderr over spread": [rounded(v) for v in np.quantile(spreads, (0, 0.5, 1))] if spreads else [],
+        "amplification of 1/(i log^2) at n = 1e5": rounded(slow.overfitting_coefficient),
+        "violations of bounds": sum(row["largest_above"] + row["smallest_below"] for row in found["features"]),
+        "growth of designs": growth(found["features"]),
+    }
+
+
+def growth(rows: list[Row]) -> Row:
+    """Return how log condition numbers of designs grow beyond n = 10: in log n for powers, in n for exponentials."""
+    slopes = {}
+    for name, number in dict.fromkeys((row["kernel"], row["number"]) for row in rows):
+        own = [row for row in rows if (row["kernel"], row["number"]) == (name, number) and row["n"] > 10]
+        n = np.array([row["n"] for row in own], dtype=float)
+        logs = [row["mean_log_condition"] for row in own]
+        slopes[f"{name} {number:g}"] = rounded(np.polyfit(np.log(n) if name == "power" else n, logs, 1)[0])
+    return slopes
+
+
+def main() -> None:
+    """Run the studies and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="n = 200, few draws")
+    parser.add_argument("--seed", type=int, default=20611, help="seed of all draws")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("-o", "--output", type=Path, help=f"JSON file; by default {OUTPUT.name} unless --quick")
+    options = parser.parse_args()
+    output = options.output or (None if options.quick else OUTPUT)
+    if output and not output.parent.is_dir():
+        parser.error(f"there is no folder {output.parent}")
+    if options.seed < 0 or options.workers < 1:
+        parser.error("--seed must be at least 0, and --workers at least 1")
+    begin = time.perf_counter()
+    found: dict[str, list[Row]] = {}
+    with ProcessPoolExecutor(options.workers) as workers:
+        for study, (function, cases) in plan(options.quick, options.seed).items():
+            found[study] = list(workers.map(function, cases, chunksize=4))
+            print(f"{study}: {len(cases)} cases, {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+    report = summary(found)
+    print(
+        json.dumps(
+            finite_or_null(
+                {**report, "noise": found["noise"], "features": found["features"], "separation": found["separation"]}
+            ),
+            indent=1,
+            ensure_ascii=False,
+        )
+    )
+    if output:
+        text = json.dumps(
+            finite_or_null({"environment": environment(), "seed": options.seed, "summary": report, **found}),
+            ensure_ascii=False,
+        )
+        output.write_text(text.replace("}, {", "},\n{") + "\n")
+
+
+if __name__ == "__main__":
+    main()

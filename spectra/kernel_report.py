@@ -1,0 +1,263 @@
+"""An analysis of a kernel as text for a terminal, or as one JSON object for a program.
+
+The JSON object carries ``schema`` and ``schema_version`` and never contains NaN or infinity: what is not a number is
+``null``.
+"""
+
+import json
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any, Literal
+
+from spectra.errors import ArgumentError
+from spectra.kernel_summary import readable, summarize_kernel
+from spectra.report import finite_or_null, number, table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["render_kernel"]
+
+COLUMNS = 100
+LAWS = {
+    "polynomial": "like a power",
+    "exponential": "exponentially",
+    "finite_rank": "to a finite rank",
+    "plateau": "onto a plateau",
+    "ambiguous": "between a power and exponentially",
+    "undetermined": "in a way that this sample does not tell",
+}
+
+
+def render_kernel(tree: "xr.DataTree", *, format: Literal["text", "json"] = "text") -> str:
+    """Return a tree of :func:`spectra.kernels.analyze` as text or JSON, without a trailing newline.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        An analysis, also an interrupted one.
+    format : {"text", "json"}
+        The first line of the text is the answer. See :func:`spectra.kernel_summary.summarize_kernel` for the JSON.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown format, or another tree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spectra.kernels import Laplace, analyze
+    >>> X = np.random.default_rng(0).uniform(size=(200, 1))
+    >>> print(render_kernel(analyze(X, kernel=Laplace(1.0))).partition(", exponent")[0])
+    LAW polynomial: eigenvalues fall like a power
+    """
+    if format not in ("text", "json"):
+        raise ArgumentError(f"format must be 'text' or 'json'; got {format!r}")
+    summary = summarize_kernel(tree)
+    if format == "json":
+        return json.dumps(finite_or_null(summary), indent=2, allow_nan=False)
+    sections = [
+        _answer(summary),
+        _law(summary),
+        _regime(summary["regime"]),
+        _dimension(summary),
+        _curve(summary),
+        _condition(summary["condition"]),
+        _about(summary),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _wrap(text: str, lead: str = "  ") -> str:
+    return textwrap.fill(
+        text,
+        COLUMNS,
+        initial_indent=lead,
+        subsequent_indent=lead,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a capital and a full stop."""
+    whole = text.strip().rstrip(".")
+    return f"{whole[0].upper()}{whole[1:]}." if whole else ""
+
+
+def _range(low: float, high: float) -> str:
+    return f"[{number(low)}, {number(high)}]"
+
+
+class _Notes:
+    """Footnotes of a table: the same text has the same number."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """Return the mark of a note; of an empty one nothing."""
+        if not text:
+            return ""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """Return the notes, wrapped."""
+        return [_wrap(f"[{i}] {_sentence(text)}") for i, text in enumerate(self.texts, start=1)]
+
+
+def _answer(summary: dict[str, Any]) -> str:
+    answer = summary["answer"]
+    if answer is None:
+        return ""
+    error = f"{number(answer['test_error'])} {_range(answer['test_error_low'], answer['test_error_high'])}"
+    explained = f"{answer['explained']:.1%} of the variance explained" if math.isfinite(answer["explained"]) else ""
+    per_sample = f"{number(answer['ridge_per_sample'])} for each of {answer['num_samples']} samples"
+    if answer["verdict"] == "withheld":
+        lines = [
+            f"WITHHELD: no ridge makes this kernel reliable on these data; the best, {number(answer['best_ridge'])}"
+        ]
+        lines[0] += ", cannot be relied on"
+        lines.append(_wrap(_sentence(answer["why"])))
+        lines.append(_wrap(f"What was found: test error {error}, {explained}."))
+        return "\n".join(lines)
+    lines = [f"RIDGE {number(answer['ridge'])} ({per_sample}): predicted test error {error}, {explained}"]
+    lines.append(
+        _wrap(
+            f"Ridges from {number(answer['low'])} to {number(answer['high'])} do as well as far as these data tell. "
+            f"Mean squared error on new labels, by exact leave-one-out; interval at {answer['level']:.0%}."
+        )
+    )
+    lines.append(_wrap(f"{answer['verdict'].upper()}: {answer['why']}."))
+    if answer["num_held_out"]:
+        lines.append(
+            _wrap(
+                f"Measured on {answer['num_held_out']} samples that were not drawn: "
+                f"{number(answer['held_out_error'])} +- {number(answer['held_out_stderr'], 2)}."
+            )
+        )
+    return "\n".join(lines)
+
+
+def _law(summary: dict[str, Any]) -> str:
+    decay = summary["decay"]
+    if decay is None:
+        return ""
+    law = decay["law"]
+    text = f"LAW {law.replace('_', ' ')}: eigenvalues fall {LAWS[law]}"
+    if law == "polynomial":
+        text += f", exponent {number(decay['decay_exponent'])} {_range(decay['low'], decay['high'])}"
+    elif law == "exponential":
+        text += f", locally exp(-{number(decay['rate'])} i)"
+    elif law == "finite_rank":
+        text += f", {decay['rank']}"
+    elif law == "plateau":
+        text += f", {decay['rank']} eigenvalues above {number(decay['plateau'])}"
+    elif law == "ambiguous":
+        text += f", exponent about {number(decay['decay_exponent'])} if a power"
+    lines = [text]
+    if not decay["is_trustworthy"]:
+        lines.append(_wrap(f"NOT TO BE TRUSTED: {decay['why'].rstrip('.')}."))
+    else:
+        lines.append(_wrap(_sentence(decay["why"])))
+    if law == "polynomial":
+        lines.append(_wrap(f"The interval covers {decay['covers']}."))
+    own = summary["remarks"]
+    lines += [_wrap(_sentence(remark)) for remark in decay["remarks"] if remark not in own]
+    return "\n".join(lines)
+
+
+def _regime(regime: dict[str, Any] | None) -> str:
+    if regime is None:
+        return ""
+    amplified = f"{number(regime['noise_amplification'])} +- {number(regime['noise_amplification_stderr'], 2)}"
+    lines = [f"REGIME {regime['verdict']}: without a ridge, noise in the labels counts {amplified} times in the error"]
+    if regime["is_heavy_tailed"]:
+        lines.append(
+            _wrap(
+                f"A single sample carries more than a tenth of that; at a typical one noise counts "
+                f"{number(regime['median_amplification'])} times."
+            )
+        )
+    lines += [_wrap(_sentence(regime["why"])), _wrap(regime["caveat"])]
+    return "\n".join(lines)
+
+
+def _dimension(summary: dict[str, Any]) -> str:
+    rows = summary["dimension"]
+    if not rows:
+        return ""
+    n, notes = summary["attributes"]["num_samples"], _Notes()
+    cells = [
+        (
+            number(row["ridge"]),
+            number(row["ridge"] / n),
+            f"{number(row['df1'])} {_range(row['df1_low'], row['df1_high'])}",
+            number(row["df2"]),
+            number(row["kappa"]),
+            number(row["overfitting_coefficient"]),
+            notes.mark("" if row["is_trustworthy"] and not row["effective_ridge"] > row["ridge"] else row["why"]),
+        )
+        for row in rows
+    ]
+    header = ("ridge", "per sample", "effective dimension", "df2", "kappa", "E0", "")
+    return "\n".join([f"EFFECTIVE DIMENSION of {n} samples", table(header, cells), *notes.lines()])
+
+
+def _curve(summary: dict[str, Any]) -> str:
+    learned, beyond = summary["learning_curve"], summary["extrapolation"]
+    if not learned and not beyond:
+        return ""
+    answer, notes = summary["answer"], _Notes()
+    cells = [
+        (
+            str(row["num_samples"]),
+            number(row["test_error"]),
+            _range(row["low"], row["high"]),
+            f"theory; fits {number(row['measured_error'])} +- {number(row['measured_stderr'], 2)}",
+            notes.mark("" if row["is_trustworthy"] else f"not to be trusted: {row['why']}"),
+        )
+        for row in learned
+    ]
+    cells += [
+        (
+            str(row["num_samples"]),
+            number(row["test_error"]),
+            _range(row["low"], row["high"]),
+            "leave-one-out"
+            if row["num_samples"] == answer["num_samples"]
+            else f"power fit {number(row['power_fit'])}, eigenvalue tail {number(row['eigen_tail'])}",
+            notes.mark("" if row["is_trustworthy"] else f"not to be trusted: {row['why']}"),
+        )
+        for row in beyond
+    ]
+    title = f"LEARNING CURVE at a ridge of {number(answer['ridge_per_sample'])} for each sample"
+    return "\n".join([title, table(("samples", "test error", "interval", "from", ""), cells), *notes.lines()])
+
+
+def _condition(condition: dict[str, Any] | None) -> str:
+    if condition is None:
+        return ""
+    least = "at least " if condition["is_lower_bound"] else ""
+    lines = [f"CONDITION NUMBER {least}{number(condition['condition_number'])} without a ridge"]
+    lines.append(_wrap(_sentence(condition["why"])))
+    return "\n".join(lines)
+
+
+def _about(summary: dict[str, Any]) -> str:
+    about = summary["attributes"]
+    rows = about["num_rows"]
+    lines = [
+        f"ABOUT {about['data'] or 'the data'}: {about['num_samples']} samples, kernel {readable(about['kernel'])}",
+        _wrap(
+            f"Ridges are added to the Gram matrix as it is, (K + ridge I)^-1 y, as alpha of scikit-learn; those below "
+            f"{number(about['ridge_floor'])} cannot be told from rounding ({rows} rows)."
+        ),
+    ]
+    lines += [_wrap(_sentence(remark)) for remark in summary["remarks"]]
+    if about["status"] != "complete":
+        lines.append(_wrap("INTERRUPTED: not all parts were found."))
+    return "\n".join(lines)

@@ -1,0 +1,217 @@
+r"""How fast the eigenvalues of a kernel fall: like a power, exponentially, to rank r, or onto a plateau."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spectra.kernels.decay_fit import LEVELS, DecayFit, decay_curve, fit_decay, resolved
+from spectra.kernels.decay_interval import half_fits, interval
+from spectra.kernels.decay_result import EigenDecay, Law
+from spectra.kernels.decay_steps import Steps, resolvable, rounding, steps_of
+from spectra.kernels.dimension_curve import dimension_curve
+from spectra.kernels.gram import GramSpectrum
+from spectra.kernels.source import MAX_DENSE, SUBSAMPLE, KernelSource, as_source, spectrum_of
+from spectra.start_vectors import as_count
+
+__all__ = ["eigendecay"]
+
+#: The largest eigenvalue is the mean of the kernel where the constant vector has this share of it (measured: above
+#: 0.96 for Laplace kernels in 2 to 16 dimensions, below 0.1 for features without a mean).
+MEAN = 0.9
+#: Share of the variance of log kappa below which a law is doubted (design choice; laws that hold have 0.99 and more).
+GOOD = 0.97
+#: Share of the halves that must agree on the law (design choice).
+AGREE = 0.5
+
+
+def eigendecay(
+    source: Any,
+    *,
+    kernel: Callable[[Any, Any], Any] | None = None,
+    num_samples: int | None = None,
+    eps: float | None = None,
+    num_subsamples: int = 4,
+    max_dense: int = MAX_DENSE,
+    subsample: int = SUBSAMPLE,
+    rng: int | np.random.Generator = 0,
+) -> EigenDecay:
+    r"""Return the law by which the eigenvalues of a kernel fall, and its exponent.
+
+    In this order: few eigenvalues above rounding are a finite rank; a drop of more than a decade onto a flat rest is a
+    plateau; otherwise the curve of effective dimensions over thresholds is fitted, which does not bend where the
+    sample ends, as the eigenvalues of the Gram matrix themselves do.
+
+    Parameters
+    ----------
+    source, kernel, num_samples, max_dense, subsample
+        A Gram matrix, its eigenvalues, or data and a kernel, see :func:`spectra.kernels.as_spectrum`. The matrix tells
+        more than its eigenvalues: the mean of a positive kernel, which is one large eigenvalue over a slowly decaying
+        rest, is then removed, and random halves give the spread of the exponent.
+    eps : float, optional
+        Machine epsilon of the dtype in which the matrix was computed; by default that of the array.
+    num_subsamples : int
+        Random halves of the sample, 0 or more.
+    rng : int or numpy.random.Generator
+        Seed of the halves.
+
+    Returns
+    -------
+    EigenDecay
+
+    Raises
+    ------
+    ArgumentError, ShapeError, NonFiniteError, NotSymmetricError, BackendError
+        If the source is none, see :func:`spectra.kernels.as_spectrum`.
+
+    Notes
+    -----
+    Two decompositions of order n, and ``num_subsamples`` of order n/2. Everything is relative to the largest
+    eigenvalue. What is found is the law at n samples: under Gaussian equivalence, and for eigenfunctions that are seen
+    in the sample at all. Gaussian kernels in five or more dimensions need many samples before they differ from a
+    power law; with few they are "ambiguous", or "polynomial" where the length scale is far below the distances.
+
+    Measured on kernels with known exponents, n = 200, 400 and 1000: median error of the exponent 3.9, 2.4 and 1.9 %,
+    90 % quantile 12, 10 and 6 %; exponents are high rather than low.
+
+    Source: the method is a construction of this project; see Simon et al. (2021), arXiv 2110.03922, for the theory of
+    the curve.
+
+    Examples
+    --------
+    >>> found = eigendecay(1 / np.arange(1.0, 1001.0) ** 2)
+    >>> found.law, bool(found.low < 2 < found.high)
+    ('polynomial', True)
+    >>> X = np.random.default_rng(0).standard_normal((200, 3))
+    >>> str(eigendecay((X @ X.T + 1) ** 2))
+    'finite_rank, rank 10 (200 samples)'
+    """
+    came = as_source(
+        source, kernel=kernel, num_samples=num_samples, eps=eps, max_dense=max_dense, subsample=subsample, rng=rng
+    )
+    halves = as_count(num_subsamples, name="num_subsamples", least=0)
+    spectrum = spectrum_of(came, centered=True)
+    share, is_mean = _mean(came, spectrum)
+    fitted = spectrum
+    if spectrum.centered_eigenvalue is not None and float(spectrum.centered_eigenvalue[0]) > spectrum.ridge_floor:
+        fitted = GramSpectrum.of_eigenvalues(
+            spectrum.centered_eigenvalue, num_samples=spectrum.num_samples, eps=spectrum.eps
+        )
+    error = rounding(spectrum, came.matrix)
+    steps = steps_of(spectrum, error=error)
+    common: dict[str, Any] = {
+        "eigenvalue": spectrum.eigenvalue,
+        "num_samples": spectrum.num_samples,
+        "mean_spike_share": share,
+        "subsample_exponent": np.empty(0),
+        "is_trustworthy": True,
+    }
+    if steps.law == "finite_rank":
+        return EigenDecay(
+            law="finite_rank",
+            rank=steps.rank,
+            curve=dimension_curve(spectrum),
+            why=f"{steps.rank} eigenvalues are far above rounding, the others are rounding",
+            remarks=spectrum.remarks,
+            **common,
+        )
+    if steps.law == "plateau" and not (steps.rank == 1 and (is_mean or came.matrix is None)):
+        return _plateau(spectrum, steps, common)
+    if steps.law == "plateau" and is_mean and steps_of(fitted, error=error).is_level:
+        return _plateau(spectrum, steps, common)
+    lowest = resolvable(spectrum, error)
+    return _decay(came, spectrum, fitted, common, halves, rng, lowest, spike=steps.law == "plateau" and not is_mean)
+
+
+def _mean(source: KernelSource, spectrum: GramSpectrum) -> tuple[float, bool]:
+    """Return the share of the trace along the constant vector, and whether that is the largest eigenvector."""
+    if source.matrix is None:
+        return np.nan, False
+    along = float(np.mean(source.matrix)) * spectrum.num_samples
+    return along / spectrum.trace, along >= MEAN * float(spectrum.eigenvalue[0])
+
+
+def _plateau(spectrum: GramSpectrum, steps: Steps, common: dict[str, Any]) -> EigenDecay:
+    """Return a few eigenvalues over a flat rest."""
+    return EigenDecay(
+        law="plateau",
+        rank=steps.rank,
+        plateau=steps.level,
+        curve=dimension_curve(spectrum),
+        why=f"{steps.rank} eigenvalues stand a factor {steps.drop:.3g} above a flat rest",
+        remarks=spectrum.remarks,
+        **common,
+    )
+
+
+def _decay(
+    source: KernelSource,
+    spectrum: GramSpectrum,
+    fitted: GramSpectrum,
+    common: dict[str, Any],
+    halves: int,
+    rng: int | np.random.Generator,
+    lowest: float,
+    *,
+    spike: bool,
+) -> EigenDecay:
+    """Return the law of the curve of effective dimensions."""
+    if spike:
+        # The largest eigenvalue alone hides the law of the others.
+        fitted = GramSpectrum.of_eigenvalues(
+            spectrum.eigenvalue[1:], num_samples=spectrum.num_samples, eps=spectrum.eps
+        )
+    curve = decay_curve(fitted, lowest)
+    part = resolved(curve)
+    common |= {"curve": curve, "is_centered": fitted is not spectrum and not spike}
+    if part.df1.size == 0:
+        why = (
+            f"effective dimensions between 4 and 0.8 n, n = {spectrum.num_samples}, are too few or too close "
+            f"where rounding (eps {spectrum.eps:.1g}) does not decide: more samples, or a matrix in float64, may tell"
+        )
+        return EigenDecay(law="undetermined", why=why, remarks=spectrum.remarks, **(common | {"is_trustworthy": False}))
+    fit = fit_decay(part)
+    others = [] if spike else half_fits(source, num=halves, lowest=lowest, rng=rng)
+    exponents = np.array([other.decay_exponent for other in others])
+    definite = [other.law == fit.law for other in others if other.law != "ambiguous"]
+    same = float(np.mean(definite)) if definite else np.nan
+    law: Law = "ambiguous" if spike else fit.law
+    trusted, why = _judge(fit, law, same)
+    remarks = spectrum.remarks
+    if spike:
+        remarks += (
+            f"one large eigenvalue over a rest that reads as {fit.law}, exponent {fit.decay_exponent:.3g}: the mean of "
+            "a positive kernel, or rank one over a plateau of noise; the Gram matrix tells which",
+        )
+    low, high = interval(fit.decay_exponent, exponents) if law == "polynomial" else (np.nan, np.nan)
+    return EigenDecay(
+        law=law,
+        decay_exponent=np.nan if law == "exponential" else fit.decay_exponent,
+        low=low,
+        high=high,
+        rate=fit.rate if law == "exponential" else np.nan,
+        shape=fit.shape,
+        delta_bic=fit.delta_bic,
+        fitted_exponent=fit.fitted_exponent,
+        rms=fit.rms,
+        r_squared=fit.r_squared,
+        agreement=same,
+        why=why,
+        remarks=remarks,
+        **(common | {"subsample_exponent": exponents, "is_trustworthy": trusted}),
+    )
+
+
+def _judge(fit: DecayFit, law: Law, agreement: float) -> tuple[bool, str]:
+    """Return whether to trust the law, and why."""
+    if law == "ambiguous" and fit.shape < LEVELS:
+        return False, f"the shape {fit.shape:.2f} is that of a spectrum that levels off, without a clear step"
+    if law == "ambiguous":
+        return False, f"the shape {fit.shape:.2f} lies between those of power laws and of exponential ones"
+    if law == "polynomial" and fit.r_squared < GOOD:
+        return False, f"a power law explains only {fit.r_squared:.0%} of the variance of log kappa"
+    if agreement < AGREE:
+        return False, f"only {agreement:.0%} of the random halves of the sample have this law"
+    if np.isnan(agreement):
+        return True, f"the shape {fit.shape:.2f} is that of this law; without random halves that tell"
+    return True, f"the shape {fit.shape:.2f} is that of this law, and {agreement:.0%} of the random halves agree"

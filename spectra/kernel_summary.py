@@ -9,7 +9,6 @@ import numpy as np
 
 from spectra.errors import ArgumentError
 from spectra.kernels.analysis import KERNEL_SCHEMA
-from spectra.kernels.kernel_risk import distrust
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,7 +72,7 @@ def _answer(tree: "xr.DataTree") -> dict[str, Any] | None:
     if "risk" not in tree.children:
         return None
     best, risk = tree["best"].attrs, tree["risk"].attrs
-    verdict, why = _verdict(best, risk, tree.attrs["eps"])
+    verdict, why = _verdict(best, risk)
     return {
         "verdict": verdict,
         "why": why,
@@ -94,15 +93,13 @@ def _answer(tree: "xr.DataTree") -> dict[str, Any] | None:
     }
 
 
-def _verdict(best: dict[Any, Any], risk: dict[Any, Any], eps: float) -> tuple[str, str]:
-    """Return whether ridge and error can be relied on, and the reason; rounding alone withholds nothing."""
+def _verdict(best: dict[Any, Any], risk: dict[Any, Any]) -> tuple[str, str]:
+    """Return whether ridge and error can be relied on, and the reason."""
     if not risk["label_variance"] > 0:
         return "withheld", "all targets are equal: there is nothing to learn but their value"
     if not risk["is_trustworthy"]:
-        good, _ = distrust(
-            risk["risk"], 1.0, stderr=risk["stderr"], label_variance=risk["label_variance"], eps=float(eps)
-        )
-        return "tentative" if good else "withheld", str(risk["why"])
+        # What speaks against the estimate is a warning only where its whole interval is far from learning nothing.
+        return "tentative" if risk["high"] < risk["label_variance"] else "withheld", str(risk["why"])
     if risk["explained"] <= NOTHING:
         return "withheld", "the kernel predicts no better than the mean of the targets"
     if risk["high"] > risk["label_variance"]:

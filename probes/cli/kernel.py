@@ -113,7 +113,7 @@ def kernel(
         bool,
         typer.Option(
             "--center/--no-center",
-            help="Subtract the mean of the targets, for kernel ridge regression has no intercept.",
+            help="Subtract the mean of the targets of data, for kernel ridge regression has no intercept.",
             rich_help_panel=DATA,
         ),
     ] = True,

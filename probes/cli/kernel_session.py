@@ -55,11 +55,11 @@ def analyze_data(
         if typed:
             raise ArgumentError(f"{', '.join(typed)} need a task; {name} gave data")
         data = _prepared(found, kernel, parameters, standardize)
+        data = _centered(data) if center else data
     else:
         if kernel is not None or parameters or standardize or one_hot or target_name is not None:
             raise ArgumentError("a task has a kernel, features and targets of its own; leave the options for data out")
         data = _of_task(found, name, max_samples=max_dense or TASK_SAMPLES, seed=seed, quiet=quiet, **of_task)
-    data = _centered(data) if center else data
     source = data.features if data.gram is None else data.gram
     function = None if data.gram is not None else resolve_kernel(kernel or "rbf", source, parameters)
     n = source.shape[0]
@@ -87,8 +87,9 @@ def _limit_threads(threads: int | None) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
 
 
 def _prepared(data: KernelData, kernel: str | None, parameters: dict[str, Any], standardize: bool) -> KernelData:

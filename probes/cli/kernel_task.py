@@ -46,7 +46,7 @@ def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: i
     -------
     KernelData
         Targets: for squared errors what the network leaves, y - f(x); for cross-entropy one column for each class, 1
-        for its samples, without what the network says already; otherwise none.
+        for its samples, less the mean, without what the network says already; otherwise none.
 
     Raises
     ------
@@ -84,9 +84,10 @@ def _targets(task: "Task", batch: "Batch") -> tuple[np.ndarray | None, str]:
         return _host(left), "targets are what the network leaves of them, y - f(x)"
     if outputs.ndim != 2 or target.shape != outputs.shape[:1]:
         return None, "classes at several positions of a sample are not analyzed, so that no error is predicted"
-    classes = torch.nn.functional.one_hot(target, outputs.shape[1])
-    return _host(classes), (
-        f"targets are {outputs.shape[1]} columns, one for each class; squared errors stand for the cross-entropy"
+    classes = _host(torch.nn.functional.one_hot(target, outputs.shape[1]))
+    return classes - np.mean(classes, axis=0), (
+        f"targets are {outputs.shape[1]} columns, one for each class, less their means; squared errors stand for the "
+        "cross-entropy"
     )
 
 

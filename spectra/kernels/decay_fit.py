@@ -33,7 +33,7 @@ CORRELATED, TOLERATED = 3.0, 1e-4
 #: validation, n = 150 to 800: at most 0.22 for 500 polynomial kernels, at least 0.18 for 250 exponential ones).
 POWER, EXPONENTIAL = 0.16, 0.26
 #: A curve that ends at the number of samples bends down there, the sooner the fewer there are: from n = 20 to 150 the
-#: shapes of polynomial kernels stayed below this sum of a constant and a share of 1/n (measured on 800 kernels). One
+#: shapes of polynomial kernels stayed below this constant plus this number over n (measured on 1000 kernels). One
 #: that ends at rounding, below this share of n, does not bend.
 BENT, BENT_SAMPLES, CUT = 0.12, 40.0, 0.7
 #: Below, the curve levels off, which no power law does (design choice; polynomial kernels reached -0.12).

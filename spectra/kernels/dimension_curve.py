@@ -6,8 +6,9 @@ With :math:`T = \operatorname{tr}(K + \delta)^{-1}` and :math:`S = \operatorname
 
     \hat\kappa = 1/T, \qquad \mathrm{df}_1 = n - \delta T, \qquad \mathrm{df}_2 = n - T^2/S, \qquad E_0 = n S / T^2
 
-estimate the *population* quantities :math:`\sum \lambda/(\lambda + \kappa)`, ... at :math:`\hat\kappa`: the sample is
-one in which rounding of the spectrum by n has already happened, and the ridge undoes it.
+estimate the *population* quantities :math:`\sum \lambda/(\lambda + \kappa)`, its sum of squares and :math:`E_0` at
+:math:`\hat\kappa`, under Gaussian equivalence: the trace of the hat matrix at a ridge is the effective
+dimension of the population at another threshold.
 """
 
 from dataclasses import dataclass

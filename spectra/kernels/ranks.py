@@ -99,7 +99,7 @@ def effective_ranks(source: GramSpectrum | npt.ArrayLike, *, residual_trace: flo
 
     Notes
     -----
-    :math:`r_k \le R_k r_k \le r_k^2`, that is :math:`1 \le R_k` and :math:`R_k \le r_k^2`, :math:`r_k \le R_k`.
+    :math:`1 \le r_k \le R_k \le r_k^2`.
 
     Source: Bartlett, Long, Lugosi and Tsigler (2020), arXiv 1906.11300, definition 3.
 

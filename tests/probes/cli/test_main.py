@@ -45,7 +45,9 @@ def test_version_names_both_packages_and_where_they_are(tmp_path):
         assert word in result.stdout
 
 
-@pytest.mark.parametrize("subcommand", [(), ("recommend",), ("measure",), ("spectrum",), ("dynamics",), ("show",)])
+@pytest.mark.parametrize(
+    "subcommand", [(), ("recommend",), ("measure",), ("spectrum",), ("dynamics",), ("kernel",), ("show",)]
+)
 def test_help_has_examples_and_needs_no_torch(subcommand, tmp_path):
     result = spectra(*subcommand, "--help", cwd=tmp_path)
     assert result.returncode == 0

@@ -183,11 +183,18 @@ def test_an_interrupt_keeps_what_was_found(capsys, monkeypatch):
 
 
 def test_data_need_no_torch(folder):
-    program = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from probes.cli.main import main\n"
-        "sys.exit(main(['kernel', 'plane.npz', '-q', '--threads', '1']))"
-    )
+    program = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Absent())
+from probes.cli.main import main
+sys.exit(main(["kernel", "plane.npz", "-q", "--threads", "1"]))
+"""
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, env=environment(), check=False
     )

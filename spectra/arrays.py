@@ -107,7 +107,7 @@ def to_host(x: Array) -> np.ndarray:
         x = x.detach().cpu().numpy()
     elif is_cupy_array(x):
         x = x.get()
-    elif not isinstance(x, np.ndarray):
+    elif not isinstance(x, np.ndarray | np.generic):
         x = np.from_dlpack(x)
     return np.array(x, dtype=np.float64)
 

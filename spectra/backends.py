@@ -6,7 +6,7 @@ prints them for the documentation.
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spectra.errors import ArgumentError, BackendError
 
@@ -20,6 +20,9 @@ __all__ = [
     "library_namespace",
     "unavailable",
 ]
+
+
+Takes = Literal["operator", "vector", "points", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,9 @@ class Function:
     ----------
     name : str
         Public name.
-    takes : {"operator", "vector", "measure"}
-        First argument: something to multiply with, a template vector, or a measure, which is NumPy on the host
-        whatever the library of the operator was.
+    takes : {"operator", "vector", "points", "measure"}
+        First array: something to multiply with, a template vector, points in rows, or a measure, which is NumPy on the
+        host whatever the library of the operator was.
     gives : str
         Where the result lives.
     libraries : tuple of str
@@ -73,7 +76,7 @@ class Function:
     """
 
     name: str
-    takes: Literal["operator", "vector", "measure"]
+    takes: Takes
     gives: str = "host"
     libraries: tuple[str, ...] = ("numpy", "torch", "cupy", "array_api_strict")
     was_run: bool = True
@@ -143,6 +146,10 @@ FUNCTIONS: dict[str, Function] = {
         Function(name="in_library", takes="operator", gives="as asked for"),
         Function(name="start_vectors", takes="vector", gives="as the template"),
         *(
+            Function(name=name, takes="points", gives="as the points", was_run=False)
+            for name in ("kernel_diagonal", "kernel_operator")
+        ),
+        *(
             Function(name=name, takes="measure")
             for name in (
                 "cdf",
@@ -184,7 +191,7 @@ def capability_table() -> str:
     names = list(LIBRARIES)
     lines += ["", f"| function | takes | {' | '.join(f'`{name}`' for name in names)} | result |"]
     lines.append("|---|---|" + "---|" * len(names) + "---|")
-    for function in sorted(FUNCTIONS.values(), key=lambda f: (f.takes != "operator", f.takes == "measure", f.name)):
+    for function in sorted(FUNCTIONS.values(), key=lambda f: (get_args(Takes).index(f.takes), f.name)):
         if function.takes == "measure":
             marks = ["of any"] * len(names)
         else:

@@ -100,13 +100,15 @@ def analyze(
         the provenance.
         Children, in this order:
 
-        - ``decay``: :meth:`EigenDecay.to_dataset`; ``regime``: :class:`OverfittingRegime`; ``condition``:
-          :class:`KernelCondition`, without ridge;
-        - with targets, ``best``: :class:`BestRidge`; ``risk``: :class:`KernelRisk` there, with ``held_out_error`` and
-          ``held_out_stderr`` on samples that were not drawn (NaN where all were); ``path``: :func:`ridge_path`;
-          ``curve``: :func:`learning_curve` and ``extrapolation``: :func:`extrapolate` at the best ridge per sample, for
-          at least 64 rows;
-        - ``dimension``: :func:`kernel_dimension` over unnormalized ridges.
+        - ``decay``: :class:`~spectra.kernels.decay_result.EigenDecay`; ``regime``:
+          :class:`~spectra.kernels.overfitting_regime.OverfittingRegime`; ``condition``:
+          :class:`~spectra.kernels.conditioning.KernelCondition`, without ridge;
+        - with targets, ``best``: :class:`~spectra.kernels.best_ridge.BestRidge`; ``risk``:
+          :class:`~spectra.kernels.kernel_risk.KernelRisk` there, with ``held_out_error`` and ``held_out_stderr`` on
+          samples that were not drawn (NaN where all were); ``path``: :func:`~spectra.kernels.ridge_path.ridge_path`;
+          ``curve``: :func:`~spectra.kernels.learning_curve.learning_curve` and ``extrapolation``:
+          :func:`~spectra.kernels.extrapolation.extrapolate` at the best ridge per sample, for at least 64 rows;
+        - ``dimension``: :func:`~spectra.kernels.large.kernel_dimension` over unnormalized ridges.
 
     Raises
     ------

@@ -194,8 +194,10 @@ class ArcCosine(Kernel):
         return xp.astype(size * size * block, X.dtype)
 
     def _diagonal(self, X: Array) -> Array:
+        if self.order == 0:
+            return namespace(X).ones_like(X[:, 0])
         q = namespace(X).sum(X * X, axis=1) + self.bias**2
-        return (0.0 * q + 1.0, q, 3.0 * q * q)[self.order]
+        return q if self.order == 1 else 3.0 * q * q
 
 
 @final

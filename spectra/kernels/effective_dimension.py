@@ -92,8 +92,8 @@ def effective_dimension(
     Parameters
     ----------
     source, kernel, num_samples, eps, max_dense, subsample, rng
-        A Gram matrix, its eigenvalues, or data and a kernel, see :func:`spectra.kernels.as_spectrum`. Where rows of
-        the data are drawn, the answer is that for so many samples, with the ridge as it is.
+        A Gram matrix, its eigenvalues, or data and a kernel, see :func:`spectra.kernels.source.as_spectrum`. Where rows
+        of the data are drawn, the answer is that for so many samples, with the ridge as it is.
     ridge : float
         :math:`\delta` of ``(K + ridge I)^-1``, not divided by n; 0 for none.
 
@@ -106,7 +106,7 @@ def effective_dimension(
     ArgumentError
         For a negative ridge, or a source that is none.
     ShapeError, NonFiniteError, NotSymmetricError, BackendError
-        See :func:`spectra.kernels.as_spectrum`.
+        See :func:`spectra.kernels.source.as_spectrum`.
 
     Notes
     -----
@@ -117,7 +117,8 @@ def effective_dimension(
     0.55 n (plug-in 26 %). RBF on Gaussian inputs at small ridges 17 to 27 % low, like the plug-in: no sample shows
     eigenfunctions that live in rare regions.
 
-    For a matrix that is only a product, :func:`spectra.effective_dimension` gives the hat-matrix trace with bounds.
+    For a matrix that is only a product, :func:`spectra.softened.effective_dimension` gives the hat-matrix trace with
+    bounds.
 
     Examples
     --------

@@ -19,7 +19,7 @@ FLATTEST, STEEPEST = 1.01, 50.0
 #: Ridges of the curve, per factor of ten (design choice).
 PER_DECADE = 8
 #: Thresholds, relative to the one at the ridge, whose errors are fitted, and exponents that are tried: bias falls at
-#: most like the square of the threshold (sections 3 and 9 of the theory).
+#: most like the square of the threshold (spectra.kernels.decay_rates).
 REACH = 20.0
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from spectra.errors import ArgumentError
 from spectra.kernels.decay_fit import LEVELS, DecayFit, decay_curve, fit_decay, resolved
 from spectra.kernels.decay_interval import half_fits, interval
+from spectra.kernels.decay_of_measure import decay_of_measure
 from spectra.kernels.decay_result import EigenDecay, Law
 from spectra.kernels.decay_steps import Steps, resolvable, rounding, steps_of
 from spectra.kernels.dimension_curve import dimension_curve
@@ -21,8 +23,12 @@ __all__ = ["eigendecay"]
 MEAN = 0.9
 #: Share of the variance of log kappa below which a law is doubted (design choice; laws that hold have 0.99 and more).
 GOOD = 0.97
-#: Share of the halves that must agree on the law (design choice).
+#: Share of the halves that must agree on the law; it is ambiguous otherwise (measured: the rule decides 2 of 600
+#: kernels, both Gaussian ones in float32 that read as a power law).
 AGREE = 0.5
+#: Exponents below are also those of a flat spectrum that the sample does not fill (measured: 1.04 to 1.07 for four
+#: times as many equal directions as samples).
+NEAR_ONE = 1.1
 
 
 def eigendecay(
@@ -45,9 +51,11 @@ def eigendecay(
     Parameters
     ----------
     source, kernel, num_samples, max_dense, subsample
-        A Gram matrix, its eigenvalues, or data and a kernel, see :func:`spectra.kernels.as_spectrum`. The matrix tells
-        more than its eigenvalues: the mean of a positive kernel, which is one large eigenvalue over a slowly decaying
-        rest, is then removed, and random halves give the spread of the exponent.
+        A Gram matrix, its eigenvalues, or data and a kernel, see :func:`spectra.kernels.source.as_spectrum`. The matrix
+        tells more than its eigenvalues: the mean of a positive kernel, which is one large eigenvalue over a slowly
+        decaying rest, is then removed, and random halves give the spread of the exponent. Or a spectral measure, as of
+        :func:`spectra.slq` with :func:`spectra.kernels.operator.kernel_operator`: see
+        :func:`spectra.kernels.decay_of_measure.decay_of_measure`.
     eps : float, optional
         Machine epsilon of the dtype in which the matrix was computed; by default that of the array.
     num_subsamples : int
@@ -62,7 +70,7 @@ def eigendecay(
     Raises
     ------
     ArgumentError, ShapeError, NonFiniteError, NotSymmetricError, BackendError
-        If the source is none, see :func:`spectra.kernels.as_spectrum`.
+        If the source is none, see :func:`spectra.kernels.source.as_spectrum`.
 
     Notes
     -----
@@ -71,8 +79,11 @@ def eigendecay(
     in the sample at all. Gaussian kernels in five or more dimensions need many samples before they differ from a
     power law; with few they are "ambiguous", or "polynomial" where the length scale is far below the distances.
 
-    Measured on kernels with known exponents, n = 200, 400 and 1000: median error of the exponent 3.9, 2.4 and 1.9 %,
-    90 % quantile 12, 10 and 6 %; exponents are high rather than low.
+    Measured on 600 random kernels with known laws, other seeds than those of the thresholds: the law is right for 98 %
+    at n = 200, 400 and 1000, 81 % at n = 80, where 19 % are ambiguous, 94 % in float32 and 92 % from eigenvalues alone
+    at n = 400. No power law was called exponential, and no exponential one a power law. The median error of the
+    exponent was 2.4 to 5 %, the 90 % quantile 7 to 10 % (n = 80: 21 %), and 91 to 100 % of the intervals covered.
+    Exponents are high rather than low.
 
     Source: the method is a construction of this project; see Simon et al. (2021), arXiv 2110.03922, for the theory of
     the curve.
@@ -86,6 +97,8 @@ def eigendecay(
     >>> str(eigendecay((X @ X.T + 1) ** 2))
     'finite_rank, rank 10 (200 samples)'
     """
+    if hasattr(source, "data_vars"):
+        return _of_measure(source, kernel=kernel, num_samples=num_samples, eps=eps)
     came = as_source(
         source, kernel=kernel, num_samples=num_samples, eps=eps, max_dense=max_dense, subsample=subsample, rng=rng
     )
@@ -123,6 +136,14 @@ def eigendecay(
     return _decay(came, spectrum, fitted, common, halves, rng, lowest, spike=steps.law == "plateau" and not is_mean)
 
 
+def _of_measure(measure: Any, **others: Any) -> EigenDecay:
+    """Return the law of a spectral measure, which has a dimension and a dtype of its own."""
+    typed = [name for name, value in others.items() if value is not None]
+    if typed:
+        raise ArgumentError(f"a spectral measure says {', '.join(typed)} itself; leave that out")
+    return decay_of_measure(measure)
+
+
 def _mean(source: KernelSource, spectrum: GramSpectrum) -> tuple[float, bool]:
     """Return the share of the trace along the constant vector, and whether that is the largest eigenvector."""
     if source.matrix is None:
@@ -138,7 +159,7 @@ def _plateau(spectrum: GramSpectrum, steps: Steps, common: dict[str, Any]) -> Ei
         rank=steps.rank,
         plateau=steps.level,
         curve=dimension_curve(spectrum),
-        why=f"{steps.rank} eigenvalues stand a factor {steps.drop:.3g} above a flat rest",
+        why=f"{steps.rank} eigenvalues, by up to a factor {steps.drop:.3g} larger, stand above a flat rest",
         remarks=spectrum.remarks,
         **common,
     )
@@ -175,14 +196,16 @@ def _decay(
     exponents = np.array([other.decay_exponent for other in others])
     definite = [other.law == fit.law for other in others if other.law != "ambiguous"]
     same = float(np.mean(definite)) if definite else np.nan
-    law: Law = "ambiguous" if spike else fit.law
-    trusted, why = _judge(fit, law, same)
+    law: Law = "ambiguous" if spike or same < AGREE else fit.law
+    trusted, why = _judge(fit, same, spike=spike)
     remarks = spectrum.remarks
     if spike:
         remarks += (
             f"one large eigenvalue over a rest that reads as {fit.law}, exponent {fit.decay_exponent:.3g}: the mean of "
             "a positive kernel, or rank one over a plateau of noise; the Gram matrix tells which",
         )
+    if law == "polynomial" and fit.decay_exponent < NEAR_ONE:
+        remarks += ("an exponent this close to 1 is also that of a flat spectrum with more directions than samples",)
     low, high = interval(fit.decay_exponent, exponents) if law == "polynomial" else (np.nan, np.nan)
     return EigenDecay(
         law=law,
@@ -202,16 +225,18 @@ def _decay(
     )
 
 
-def _judge(fit: DecayFit, law: Law, agreement: float) -> tuple[bool, str]:
+def _judge(fit: DecayFit, agreement: float, *, spike: bool) -> tuple[bool, str]:
     """Return whether to trust the law, and why."""
-    if law == "ambiguous" and fit.shape < LEVELS:
+    if spike:
+        return False, "one large eigenvalue over the rest has two readings, which eigenvalues alone do not tell apart"
+    if fit.law == "ambiguous" and fit.shape < LEVELS:
         return False, f"the shape {fit.shape:.2f} is that of a spectrum that levels off, without a clear step"
-    if law == "ambiguous":
+    if fit.law == "ambiguous":
         return False, f"the shape {fit.shape:.2f} lies between those of power laws and of exponential ones"
-    if law == "polynomial" and fit.r_squared < GOOD:
-        return False, f"a power law explains only {fit.r_squared:.0%} of the variance of log kappa"
     if agreement < AGREE:
-        return False, f"only {agreement:.0%} of the random halves of the sample have this law"
+        return False, f"it reads as {fit.law}, but only {agreement:.0%} of the random halves of the sample do"
+    if fit.law == "polynomial" and fit.r_squared < GOOD:
+        return False, f"a power law explains only {fit.r_squared:.0%} of the variance of log kappa"
     if np.isnan(agreement):
         return True, f"the shape {fit.shape:.2f} is that of this law; without random halves that tell"
     return True, f"the shape {fit.shape:.2f} is that of this law, and {agreement:.0%} of the random halves agree"

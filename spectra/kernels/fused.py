@@ -48,7 +48,7 @@ def fused(kernel: Kernel) -> "FusedKernel":
     Returns
     -------
     FusedKernel
-        To be called with two arrays of points, or given to :func:`spectra.kernels.kernel_operator`.
+        To be called with two arrays of points, or given to :func:`spectra.kernels.operator.kernel_operator`.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class GramSpectrum:
 
     Notes
     -----
-    The floor of a solution in rounded arithmetic: theory sheet of this project, measured; the size of backward errors
+    The floor of a solution in rounded arithmetic was measured; the size of backward errors
     is that of Higham (2002), theorem 10.4.
 
     Examples

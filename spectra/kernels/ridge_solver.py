@@ -163,8 +163,7 @@ def solve_ridge(
     limit = max(tolerance, REACHABLE * np.sqrt(n) * eps(A.like))
     size = np.sqrt(to_host(inner(_rows(target), _rows(target))))
     unit = np.where(size > 0, size, 1.0)
-    column = Products(A).on_device(unit)
-    scaled = target / column
+    scaled = target / (column := Products(A).on_device(unit))
     a, done = _iterate(A, scaled, delta, preconditioner, limit, steps)
     r = scaled - (A @ a) - delta * a
     left = np.sqrt(to_host(inner(_rows(r), _rows(r))))
@@ -200,8 +199,8 @@ def gcv_of_solution(solution: RidgeSolution, traces: "xr.Dataset") -> GcvEstimat
     solution : RidgeSolution
         From :func:`solve_ridge`.
     traces : xarray.Dataset
-        From :func:`spectra.kernels.resolvent_traces` or :func:`spectra.kernels.kernel_dimension`, with this ridge among
-        the effective ones.
+        From :func:`spectra.kernels.resolvent_traces` or :func:`spectra.kernels.large.kernel_dimension`, with this ridge
+        among the effective ones.
 
     Returns
     -------

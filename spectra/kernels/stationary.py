@@ -18,6 +18,10 @@ __all__ = ["RBF", "Laplace", "Matern", "Periodic", "Stationary"]
 
 #: Largest finite order: beyond it Bessel functions overflow where they matter, and the kernel is all but Gaussian.
 LARGEST_NU = 50.0
+#: Scaled squared distances beyond which every Matérn kernel is 0 in float64; products of larger ones would overflow.
+FAR = 1e30
+#: Argument of the Bessel function, which lies 6000 orders below rounding there, while powers of 50 are still finite.
+LARGEST_ARGUMENT = 1e5
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,8 @@ class Matern(Stationary):
         xp = namespace(squares)
         if self.nu == math.inf:
             return _gaussian(squares)
+        if float(xp.max(squares)) > FAR:
+            squares = xp.clip(squares, max=FAR)
         squares *= 2.0 * self.nu
         if self.nu == 2.5:
             t = xp.sqrt(squares)
@@ -275,6 +281,7 @@ def matern_bessel(t: np.ndarray, nu: float) -> np.ndarray:
     """
     from scipy.special import gammaln, kve
 
+    t = np.minimum(t, LARGEST_ARGUMENT)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         bessel = kve(nu, t)
         values = math.exp((1.0 - nu) * math.log(2.0) - float(gammaln(nu))) * t**nu * bessel * np.exp(-t)

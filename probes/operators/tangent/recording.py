@@ -116,7 +116,7 @@ class Recording:
 
 
 def combined(outputs: Tensor, heads: Tensor) -> Tensor:
-    """Return cotangents for all samples, (K, *outputs.shape)."""
+    """Return cotangents for all samples, ``(K, *outputs.shape)``."""
     return heads.reshape(len(heads), 1, *outputs.shape[1:]).expand(-1, *outputs.shape)
 
 

@@ -52,7 +52,14 @@ def test_decaying_spectra_have_no_step(values):
 @pytest.mark.parametrize("values", [np.ones(40), np.ones(100)])
 def test_equal_eigenvalues_are_level(values):
     found = steps_of(spectrum_of(values))
-    assert (found.law, found.is_level) == ("none", True)
+    assert (found.law, found.rank, found.level, found.is_level) == ("plateau", 0, 1.0, True)
+
+
+def test_a_nugget_is_a_plateau_without_a_drop():
+    found = steps_of(spectrum_of(np.exp(-0.1 * np.arange(200)) + 0.5))
+    assert (found.law, found.is_level) == ("plateau", True)
+    assert found.level == pytest.approx(0.5, rel=1e-6)
+    assert found.rank == np.sum(np.exp(-0.1 * np.arange(200)) > 0.025)
 
 
 def test_rounding_of_single_precision_is_that_of_the_entries():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.kernels.local_exponent import SizeLevel, exponent_slope, exponents_by_size, log_exponent
+from spectra.kernels.local_exponent import SizeLevel, exponent_trend, exponents_by_size, log_exponent
 
 EPS = float(np.finfo(float).eps)
 
@@ -55,8 +55,28 @@ def test_sizes_are_halved_until_enough_are_resolved():
     ] == [20]
 
 
-def test_slope_of_exact_levels():
+def test_trend_of_exact_levels():
     levels = [SizeLevel(size=m, logs=np.full(k, 0.3 * np.log(m))) for m, k in ((400, 1), (200, 4), (100, 4))]
-    slope, stderr = exponent_slope(levels, 400)
-    assert slope == pytest.approx(0.3)
-    assert stderr == pytest.approx(0.0, abs=1e-12)
+    trend = exponent_trend(levels, 400)
+    assert trend.exponent == pytest.approx(400**0.3)
+    assert trend.slope == pytest.approx(0.3)
+    assert trend.stderr == pytest.approx(0.0, abs=1e-12)
+    assert trend.bend == pytest.approx(0.0, abs=1e-12)
+
+
+def test_bend_is_the_last_doubling_less_the_one_before():
+    levels = [SizeLevel(size=m, logs=np.full(4, log)) for m, log in ((200, 1.0), (100, 0.5), (50, 0.4))]
+    trend = exponent_trend(levels, 400)
+    assert trend.slope == pytest.approx(0.6 / np.log(4))
+    assert trend.bend == pytest.approx(0.4 / np.log(2))
+
+
+def test_sizes_that_are_not_resolved_are_left_out_of_the_trend():
+    levels = [SizeLevel(size=400, logs=np.array([np.nan]))]
+    assert np.isnan(exponent_trend(levels, 400).exponent)
+    levels += [SizeLevel(size=m, logs=np.full(4, 0.2 * np.log(m))) for m in (200, 100)]
+    assert exponent_trend(levels, 400).exponent == pytest.approx(200**0.2)
+    assert np.isnan(exponent_trend(levels, 400).slope)
+    levels += [SizeLevel(size=m, logs=np.full(4, 0.2 * np.log(m))) for m in (50, 25)]
+    assert exponent_trend(levels, 400).slope == pytest.approx(0.2)
+    assert exponent_trend(levels[:-1], 400) == exponent_trend(levels, 400)

@@ -10,6 +10,7 @@ from spectra.protocols import Array
 
 __all__ = [
     "PIECE",
+    "as_array",
     "describe",
     "detach",
     "dtype_name",
@@ -31,6 +32,31 @@ PIECE = 16384
 def is_array(x: object) -> bool:
     """Whether ``x`` is an array of a library that follows the array API standard."""
     return bool(is_array_api_obj(x)) and not isinstance(x, np.ma.MaskedArray)
+
+
+def as_array(x: Any, *, name: str) -> Array:
+    """Return an array of any library as it is, and lists and the like as one of NumPy.
+
+    Raises
+    ------
+    BackendError
+        If it is a masked array, whose mask would be lost.
+    ArgumentError
+        If it is no array, such as a list of lists of different lengths.
+
+    Examples
+    --------
+    >>> as_array([[1.0, 2.0]], name="x").shape
+    (1, 2)
+    """
+    if is_array(x):
+        return x
+    if isinstance(x, np.ma.MaskedArray):
+        raise BackendError(f"{name} must not have a mask; drop or fill what is masked first")
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name} must be an array; got {type(x).__name__}: {error}") from error
 
 
 def namespace(x: Array) -> Any:
@@ -173,10 +199,12 @@ def inner_with_rows(rows: Array, x: Array) -> Array:
 
 
 def finite_number(value: float, *, name: str) -> float:
-    """Return ``value`` as a finite float, or raise ArgumentError."""
+    """Return ``value`` as a finite float, or raise ArgumentError; text is no number."""
+    if isinstance(value, str | bytes | np.complexfloating):
+        raise ArgumentError(f"{name} must be a finite real number, got {value!r}")
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ArgumentError(f"{name} must be a finite real number, got {value!r}") from error
     if not np.isfinite(number):
         raise ArgumentError(f"{name} must be a finite real number, got {value!r}")

@@ -26,7 +26,7 @@ print(limits.reason, limits.learning_rate, limits.row_safe_learning_rate)
 # Two closures and the referee: the mean of 100 runs with its standard error. Both closures see only the modes;
 # ``kurtosis`` also knows how evenly the samples share each of them.
 
-figure, (left, right) = plt.subplots(ncols=2, figsize=(11, 4), layout="constrained")
+figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
 for share, color in ((0.1, "#0072B2"), (0.4, "#D55E00")):
     settings = {"learning_rate": share * limits.learning_rate, "num_steps": 5000}
     runs = simulate_sgd(A, b, num_runs=100, **settings)
@@ -43,6 +43,7 @@ left.legend(fontsize="small")
 # How far larger batches help: the fewest steps to a loss, and the samples that they take.
 
 table = batch_saturation(problem, closure="kurtosis", batch_sizes=[1, 4, 16, 64, 150, 300])
+figure, right = plt.subplots(figsize=(6, 4), layout="constrained")
 right.plot(table.batch_size, table.num_steps, "o-", color="#0072B2", label="steps")
 right.plot(table.batch_size, table.num_samples, "s--", color="#D55E00", label="samples")
 right.axvline(table.attrs["knee"], color="0.5", linestyle=":", label="samples doubled")

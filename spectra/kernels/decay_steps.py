@@ -97,7 +97,7 @@ def steps_of(spectrum: GramSpectrum, *, error: float | None = None) -> Steps:
     values, n = spectrum.eigenvalue, spectrum.num_samples
     floor = NOISE * (rounding(spectrum) if error is None else error)
     rank = int(np.sum(values > floor))
-    if rank <= (1 - ABSENT) * n and spectrum.residual_trace <= floor * (n - values.size):
+    if 0 < rank <= (1 - ABSENT) * n and spectrum.residual_trace <= floor * (n - values.size):
         gap = float(values[rank - 1]) / floor
         steepest = float(np.max(values[: rank - 1] / values[1:rank], initial=1.0))
         enough = GAP if spectrum.eps < SINGLE else max(GAP_SINGLE, steepest**STEEPER)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import describe, dtype_name, is_array, to_host
+from spectra.arrays import as_array, describe, dtype_name, finite_number, is_array, to_host
 from spectra.errors import ArgumentError, BackendError, NonFiniteError, NotSymmetricError, ShapeError
 from spectra.frozen import Vector, frozen_array
+from spectra.start_vectors import as_count
 
-__all__ = ["GramSpectrum", "as_gram", "as_targets", "center", "checked_ridge", "gram_spectrum"]
+__all__ = ["GramSpectrum", "as_gram", "as_targets", "center", "checked_eps", "checked_ridge", "gram_spectrum"]
 
 #: Rows whose kernel distance is below this many eps of their size are the same.
 SAME = 8.0
@@ -112,15 +113,16 @@ class GramSpectrum:
         values = frozen_array(eigenvalue, name="eigenvalue")
         if values.ndim != 1 or values.size == 0:
             raise ShapeError(f"eigenvalues of shape (m,), at least one, are required; got shape {values.shape}")
-        n = values.size if num_samples is None else int(num_samples)
+        n = values.size if num_samples is None else as_count(num_samples, name="num_samples")
         if n < values.size:
             raise ArgumentError(f"a Gram matrix of {n} samples has {n} eigenvalues; got {values.size}")
-        if not (math.isfinite(residual_trace) and residual_trace >= 0):
+        rest = finite_number(residual_trace, name="residual_trace")
+        if rest < 0:
             raise ArgumentError(f"residual_trace must be at least 0; got {residual_trace!r}")
         if eps is None:
             given = getattr(eigenvalue, "dtype", None)
             eps = float(np.finfo(np.float32 if dtype_name(given) == "float32" else np.float64).eps)
-        return cls._checked(np.sort(values)[::-1], n, eps, residual_trace=residual_trace)
+        return cls._checked(np.sort(values)[::-1], n, checked_eps(eps), residual_trace=rest)
 
     @classmethod
     def _checked(
@@ -191,12 +193,17 @@ class GramSpectrum:
 
 def checked_ridge(ridge: float) -> float:
     """Return a ridge as a float, or raise ArgumentError unless it is finite and at least 0."""
-    try:
-        number = float(ridge)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"ridge must be a number, at least 0; got {ridge!r}") from error
-    if not (math.isfinite(number) and number >= 0):
+    number = finite_number(ridge, name="ridge")
+    if number < 0:
         raise ArgumentError(f"ridge must be finite and at least 0; got {ridge!r}")
+    return number
+
+
+def checked_eps(eps: float) -> float:
+    """Return a machine epsilon as a float, or raise ArgumentError unless it lies between 0 and 1."""
+    number = finite_number(eps, name="eps")
+    if not 0 < number < 1:
+        raise ArgumentError(f"eps must lie between 0 and 1; got {eps!r}")
     return number
 
 
@@ -226,7 +233,7 @@ def as_gram(K: Any, *, name: str = "K") -> tuple[np.ndarray, float]:
     >>> bool(as_gram(np.eye(2, dtype=np.float32))[1] == np.finfo(np.float32).eps)
     True
     """
-    array = K if is_array(K) else np.asarray(K)
+    array = as_array(K, name=name)
     kind = dtype_name(array.dtype)
     if kind not in {"float32", "float64"} and not kind.startswith(("int", "uint", "bool")):
         what = describe(array) if is_array(array) else type(K).__name__
@@ -287,7 +294,9 @@ def center(K: np.ndarray) -> np.ndarray:
     return K - mean[:, None] - mean[None, :] + np.mean(mean)
 
 
-def gram_spectrum(K: Any, *, vectors: bool = False, centered: bool = False, name: str = "K") -> GramSpectrum:
+def gram_spectrum(
+    K: Any, *, vectors: bool = False, centered: bool = False, eps: float | None = None, name: str = "K"
+) -> GramSpectrum:
     """Return the eigenvalues of a Gram matrix, after checking it.
 
     Parameters
@@ -298,6 +307,8 @@ def gram_spectrum(K: Any, *, vectors: bool = False, centered: bool = False, name
         Whether to keep eigenvectors.
     centered : bool
         Whether to find the eigenvalues of the centered matrix too, for another decomposition of order n.
+    eps : float, optional
+        Machine epsilon of the dtype in which the entries were computed; by default that of K.
     name : str
         For messages.
 
@@ -322,8 +333,8 @@ def gram_spectrum(K: Any, *, vectors: bool = False, centered: bool = False, name
     >>> gram_spectrum([[2.0, 1.0], [1.0, 2.0]]).eigenvalue.round(12).tolist()
     [3.0, 1.0]
     """
-    matrix, eps = as_gram(K, name=name)
-    n = len(matrix)
+    matrix, found = as_gram(K, name=name)
+    precision, n = found if eps is None else checked_eps(eps), len(matrix)
     if vectors:
         values, basis = np.linalg.eigh(matrix)
     else:
@@ -331,10 +342,10 @@ def gram_spectrum(K: Any, *, vectors: bool = False, centered: bool = False, name
     return GramSpectrum._checked(
         values[::-1],
         n,
-        eps,
+        precision,
         vectors=None if basis is None else basis[:, ::-1],
         centered=np.linalg.eigvalsh(center(matrix)) if centered else None,
-        remarks=_duplicates(matrix, eps),
+        remarks=_duplicates(matrix, precision),
     )
 
 

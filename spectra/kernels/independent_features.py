@@ -145,6 +145,7 @@ def features_of_law(found: GramSpectrum, decay: EigenDecay, *, level: float = 0.
     """
     n = found.num_samples
     leading = found.eigenvalue[: max(int(HEAD * n), 2)] / n
+    leading = leading[: max(int(np.sum(leading > found.ridge_floor / n)), 1)]
     index = np.arange(1, leading.size + 1)
     first = 1 if leading.size > 1 else 0
     if decay.law == "polynomial" and decay.decay_exponent > 1:
@@ -158,8 +159,7 @@ def features_of_law(found: GramSpectrum, decay: EigenDecay, *, level: float = 0.
         values[0] = max(values[0], leading[0])
         return independent_features(values, num_samples=n, residual_trace=tail, level=level)
     if decay.law == "exponential" and decay.rate > 0:
-        clear = leading > found.ridge_floor / n
-        logs = np.log(leading[clear]) + decay.rate * index[clear]
+        logs = np.log(leading) + decay.rate * index
         most = min(n + int(COMPLETE / decay.rate) + 1, MOST_MODES)
         values = np.exp(np.mean(logs) - decay.rate * np.arange(1, most + 1))
         values[0] = max(values[0], leading[0])

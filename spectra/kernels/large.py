@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import eps, is_array, namespace, to_host
-from spectra.errors import ArgumentError
+from spectra.arrays import as_array, eps, namespace
+from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector
 from spectra.kernels.dimension_table import dimension_of_spectrum
 from spectra.kernels.gram import gram_spectrum
 from spectra.kernels.low_rank import LowRank
 from spectra.kernels.operator import kernel_diagonal, kernel_operator
+from spectra.kernels.pairwise import as_points
 from spectra.kernels.resolvent_traces import PROBES, STEPS, checked_ridges, resolvent_traces
 from spectra.kernels.rp_cholesky import rp_cholesky
 from spectra.protocols import Array
@@ -30,7 +31,8 @@ __all__ = ["kernel_dimension"]
 
 #: Samples up to which all eigenvalues are found: 4000 take 128 MB and about half a minute (measured).
 DENSE = 4000
-#: Columns of K at most: with n = 20000 they cost a twentieth of one product with K, and 8 n bytes each.
+#: Columns of K at most: with n = 20000 they are a tenth of the entries that one product with K evaluates, and take
+#: 8 n bytes each.
 COLUMNS = 1000
 #: Columns are enough where what they leave can move df1 by at most this share.
 ENOUGH = 0.01
@@ -107,12 +109,17 @@ def kernel_dimension(
     """
     delta, nominal, seed = checked_ridges(ridges), as_level(level), as_seed(rng)
     limit, columns = as_count(dense_up_to, name="dense_up_to", least=0), as_count(num_columns, name="num_columns")
-    samples = X if is_array(X) else np.asarray(X)
+    if not callable(kernel):
+        raise ArgumentError(f"kernel must be a function of two arrays of points; got {kernel!r}")
+    samples = as_points(as_array(X, name="X"))
     xp = namespace(samples)
     double = xp.astype(samples, xp.float64, copy=False)
     n = int(samples.shape[0])
     if n <= limit:
-        spectrum = gram_spectrum(to_host(kernel(double, double)), name="the Gram matrix of the kernel")
+        block = kernel(double, double)
+        if tuple(getattr(block, "shape", (n, n))) != (n, n):
+            raise ShapeError(f"kernel(X, X) must have shape {(n, n)}; got {tuple(block.shape)}")
+        spectrum = gram_spectrum(block, name="the Gram matrix of the kernel")
         return dimension_of_spectrum(spectrum, delta, level=nominal)
     trace = float(xp.sum(kernel_diagonal(kernel, double)))
     if not trace > 0:

@@ -2,7 +2,7 @@ r"""A length scale from the data: the median distance between points."""
 
 import numpy as np
 
-from spectra.arrays import is_array, to_host
+from spectra.arrays import as_array, to_host
 from spectra.errors import ArgumentError
 from spectra.kernels.pairwise import as_points
 from spectra.protocols import Array
@@ -49,7 +49,7 @@ def median_distance(X: Array, *, num_pairs: int = NUM_PAIRS, rng: int | np.rando
     >>> median_distance(np.array([[0.0], [1.0], [3.0]]))
     2.0
     """
-    X = as_points(X if is_array(X) else np.asarray(X))
+    X = as_points(as_array(X, name="X"))
     count = as_count(num_pairs, name="num_pairs")
     n = int(X.shape[0])
     if n < 2:

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import describe, is_array, namespace, require_real
+from spectra.arrays import describe, detach, is_array, namespace, require_real
 from spectra.errors import ArgumentError, BackendError, ShapeError
 from spectra.exchange import device_name, library_of
 from spectra.kernels.base import Kernel
@@ -214,7 +214,7 @@ def _checked(kernel: Any, points: _Points) -> KernelFunction:
             raise BackendError(f"{_name(kernel)} must return arrays like its points, {describe(X)}; got {came}")
         if tuple(block.shape) != shape:
             raise ShapeError(f"{_name(kernel)} must return a block of shape {shape}, got {describe(block)}")
-        return block
+        return detach(block)
 
     first = points.rows(0, 1)
     function(first, first)

@@ -14,6 +14,9 @@ from spectra.kernels.signal_capture import modes
 
 __all__ = ["EffectiveRanks", "effective_ranks"]
 
+#: Share of the largest eigenvalue down to which tails are summed in its unit; squares of smaller ones would underflow.
+SMALLEST = 1e-100
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EffectiveRanks:
@@ -118,7 +121,17 @@ def effective_ranks(source: GramSpectrum | npt.ArrayLike, *, residual_trace: flo
     values = np.sort(values[values > 0])[::-1]
     if values.size == 0:
         raise ArgumentError("effective ranks need a positive eigenvalue")
-    scaled, rest = values / values[0], rest / float(values[0])
-    total = np.cumsum(scaled[::-1])[::-1] + rest
-    squares = np.cumsum(scaled[::-1] ** 2)[::-1] + rest * scaled[-1]
-    return EffectiveRanks(r=total / scaled, R=total * (total / squares))
+    r, R = np.empty(values.size), np.empty(values.size)
+    begin = 0
+    while begin < values.size:
+        tail = slice(begin, values.size)
+        unit = float(values[begin])
+        scaled, beyond = values[tail] / unit, rest / unit
+        total = np.cumsum(scaled[::-1])[::-1] + beyond
+        squares = np.cumsum(scaled[::-1] ** 2)[::-1] + beyond * scaled[-1]
+        known = slice(begin, begin + int(np.sum(scaled >= SMALLEST)))
+        size = known.stop - begin
+        r[known] = total[:size] / scaled[:size]
+        R[known] = total[:size] * (total[:size] / squares[:size])
+        begin = known.stop
+    return EffectiveRanks(r=r, R=R)

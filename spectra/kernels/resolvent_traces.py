@@ -39,7 +39,7 @@ __all__ = ["Complement", "checked_ridges", "resolvent_traces", "settled"]
 DEFLATED = 30
 #: Blocks of 32 products spent on them (measured, n = 1500).
 DEPTH = 4
-#: Probes: as one block 32 cost 1.04 to 1.18 times as much as one (measured, n = 20000, d = 10).
+#: Probes: as one block 32 cost 1.5 to 2.2 times as much as one (scripts/benchmarks/kernel_operator.py, n = 20000).
 PROBES = 32
 #: Lanczos steps of the probes (measured, n = 1500, after deflation).
 STEPS = 30

@@ -161,7 +161,7 @@ def solve_ridge(
         raise ShapeError(f"the preconditioner has {preconditioner.num_samples} samples, the operator {n}")
     target = _targets(A, y)
     limit = max(tolerance, REACHABLE * np.sqrt(n) * eps(A.like))
-    size = np.sqrt(to_host(inner(_rows(target), _rows(target))))
+    size = _norms(target)
     unit = np.where(size > 0, size, 1.0)
     scaled = target / (column := Products(A).on_device(unit))
     a, done = _iterate(A, scaled, delta, preconditioner, limit, steps)
@@ -169,7 +169,7 @@ def solve_ridge(
     left = np.sqrt(to_host(inner(_rows(r), _rows(r))))
     if not np.all(np.isfinite(left)):
         raise NonFiniteError(f"products with {A.name!r} must be finite; the residual is not")
-    norm = to_host(inner(_rows(a), _rows(a)))
+    norm = _norms(a) ** 2
     first = to_host(inner(_rows(scaled), _rows(a))) + to_host(inner(_rows(a), _rows(r)))
     off = left / delta
     solved = bool(np.all(left <= limit))
@@ -279,6 +279,15 @@ def _iterate(
         if not bool(xp.any(safe)):
             break
     return a, step
+
+
+def _norms(block: Array) -> Vector:
+    """Return the norms of columns, whose squares may underflow or overflow in the dtype."""
+    xp = namespace(block)
+    largest = xp.max(xp.abs(block), axis=0)
+    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
+    scaled = _rows(block / unit)
+    return to_host(unit) * np.sqrt(to_host(inner(scaled, scaled)))
 
 
 def _rows(block: Array) -> Array:

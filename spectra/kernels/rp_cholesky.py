@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import dtype_name, eps, is_array, namespace, to_host
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.arrays import as_array, describe, detach, dtype_name, eps, is_array, namespace, require_real, to_host
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
 from spectra.kernels.gram import as_gram
 from spectra.kernels.low_rank import LowRank
 from spectra.kernels.pivoted_factor import pivoted_factor, require_diagonal
@@ -70,6 +70,8 @@ def rp_cholesky(
         If a sample or an entry of K is NaN or infinite.
     NotSymmetricError
         If the kernel is not symmetric on the pivots.
+    BackendError
+        If the kernel returns something else than real arrays of the library of X.
 
     Notes
     -----
@@ -89,29 +91,29 @@ def rp_cholesky(
     >>> found.num_columns, found.stop, bool(found.residual_trace < 1e-12 * found.trace)
     (2, 'rounding', True)
     """
+    if not callable(kernel):
+        raise ArgumentError(f"kernel must be a function of two arrays of points; got {kernel!r}")
     samples = _samples(X)
     xp, n = namespace(samples), samples.shape[0]
     count = as_count(block, name="block")
-    first = kernel(samples[:1, :], samples[:1, :])
-    precision = eps(first)
+    precision = eps(_values(kernel, samples[:1, :], samples[:1, :]))
 
     def columns(index: np.ndarray, rows: np.ndarray | None = None) -> Array:
         """Return K[rows, index] in float64, all rows by default."""
         chosen = _take(samples, index)
-        found = kernel(samples if rows is None else _take(samples, rows), chosen)
-        shape = (n if rows is None else len(rows), len(index))
-        if tuple(found.shape) != shape:
-            raise ShapeError(f"kernel(X, Y) must return an array of shape {shape}; got {tuple(found.shape)}")
+        found = _values(kernel, samples if rows is None else _take(samples, rows), chosen)
         same = xp.asarray((np.arange(n) if rows is None else rows)[:, None] == index[None, :], device=device(samples))
         return xp.where(same, xp.asarray(diagonal[index], device=device(samples)), xp.astype(found, xp.float64))
 
     if hasattr(kernel, "diagonal"):
         diagonal = to_host(kernel.diagonal(samples))
+        if diagonal.shape != (n,):
+            raise ShapeError(f"kernel.diagonal(X) must return an array of shape {(n,)}; got {diagonal.shape}")
         extra = n
     else:
         parts = [samples[begin : min(begin + SQUARE, n), :] for begin in range(0, n, SQUARE)]
-        diagonal = np.concatenate([np.diagonal(to_host(kernel(part, part))) for part in parts])
-        extra = SQUARE * n
+        diagonal = np.concatenate([np.diagonal(to_host(_values(kernel, part, part))) for part in parts])
+        extra = sum(int(part.shape[0]) ** 2 for part in parts)
     require_diagonal(diagonal, precision)
     return pivoted_factor(
         columns,
@@ -180,9 +182,9 @@ def rp_cholesky_of_gram(
 
 def _samples(X: Any) -> Array:
     """Return samples of shape (n, d) as float64."""
-    array = X if is_array(X) else np.asarray(X)
+    array = detach(as_array(X, name="X"))
     kind = dtype_name(array.dtype)
-    if not kind.startswith(("float", "int", "uint")):
+    if not kind.startswith(("float", "int", "uint", "bool")):
         raise ArgumentError(f"X must hold real numbers; got {kind}")
     if array.ndim != 2 or 0 in array.shape:
         raise ShapeError(f"X must have shape (n, d), at least one sample; got {tuple(array.shape)}")
@@ -191,6 +193,20 @@ def _samples(X: Any) -> Array:
     if not bool(xp.all(xp.isfinite(samples))):
         raise NonFiniteError("X must be finite; a sample holds NaN or infinity")
     return samples
+
+
+def _values(kernel: Callable[..., Array], X: Array, Y: Array) -> Array:
+    """Return a checked block of the kernel; integers become float64."""
+    found, shape = kernel(X, Y), (X.shape[0], Y.shape[0])
+    if not is_array(found) or namespace(found) is not namespace(X):
+        came = describe(found) if is_array(found) else type(found).__name__
+        raise BackendError(f"kernel(X, Y) must return arrays of the library of {describe(X)}; got {came}")
+    if tuple(found.shape) != shape:
+        raise ShapeError(f"kernel(X, Y) must return an array of shape {shape}; got {tuple(found.shape)}")
+    if dtype_name(found.dtype).startswith(("int", "uint", "bool")):
+        found = namespace(found).astype(found, namespace(found).float64)
+    require_real(found, what="kernel(X, Y)")
+    return detach(found)
 
 
 def _take(x: Array, index: np.ndarray) -> Array:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import is_array, namespace
+from spectra.arrays import as_array, namespace
 from spectra.errors import ArgumentError, ShapeError
-from spectra.kernels.gram import GramSpectrum, as_gram, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, as_gram, checked_eps, gram_spectrum
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["KernelSource", "as_source", "as_spectrum", "spectrum_of"]
@@ -73,7 +73,7 @@ def as_source(
             "a spectral measure holds no eigenvalues and no Gram matrix; spectra.effective_dimension integrates "
             "against it. Pass the Gram matrix, its eigenvalues, or data with kernel="
         )
-    array = source if is_array(source) else np.asarray(source)
+    array = as_array(source, name="the source")
     if kernel is not None:
         _refuse(None, num_samples, what="data with a kernel")
         return _from_data(array, kernel, eps=eps, max_dense=max_dense, subsample=subsample, rng=rng)
@@ -166,10 +166,9 @@ def spectrum_of(source: KernelSource, *, centered: bool = False, vectors: bool =
                 "eigenvectors are needed, which eigenvalues do not tell; pass the Gram matrix or data with kernel="
             )
         return source.spectrum
-    # In the dtype whose rounding it has: how negative an eigenvalue may be depends on it.
-    coarse = source.eps >= np.finfo(np.float32).eps
-    matrix = source.matrix.astype(np.float32) if source.matrix is not None and coarse else source.matrix
-    found = gram_spectrum(matrix, vectors=vectors, centered=centered)
+    # How negative an eigenvalue may be depends on the rounding of the entries.
+    precision = max(checked_eps(source.eps), float(np.finfo(np.float64).eps))
+    found = gram_spectrum(source.matrix, vectors=vectors, centered=centered, eps=precision)
     if source.eps != found.eps:
         found = _with_eps(found, source.eps)
     return replace(found, remarks=(*source.remarks, *found.remarks))
@@ -185,6 +184,8 @@ def _from_data(
     rng: int | np.random.Generator,
 ) -> KernelSource:
     """Return the Gram matrix of data, or of some rows of it."""
+    if not callable(kernel):
+        raise ArgumentError(f"kernel must be a function of two arrays of points; got {kernel!r}")
     if X.ndim != 2 or 0 in X.shape:
         raise ShapeError(f"data must have shape (n, d), samples in rows; got {tuple(X.shape)}")
     most, fewer = as_count(max_dense, name="max_dense"), as_count(subsample, name="subsample")
@@ -211,8 +212,7 @@ def _from_data(
 
 def _with_eps(found: GramSpectrum, eps: float) -> GramSpectrum:
     """Return eigenvalues as if the matrix were computed with another machine epsilon."""
-    if not 0 < eps < 1:
-        raise ArgumentError(f"eps must lie between 0 and 1; got {eps!r}")
+    eps = checked_eps(eps)
     floor = found.num_samples * eps * float(found.eigenvalue[0])
     return replace(found, eps=eps, ridge_floor=max(floor, found.ridge_floor) if eps > found.eps else found.ridge_floor)
 

@@ -20,7 +20,7 @@ __all__ = ["RBF", "Laplace", "Matern", "Periodic", "Stationary"]
 LARGEST_NU = 50.0
 #: Scaled squared distances beyond which every Matérn kernel is 0 in float64; products of larger ones would overflow.
 FAR = 1e30
-#: Argument of the Bessel function, which lies 6000 orders below rounding there, while powers of 50 are still finite.
+#: Largest argument of the Bessel function: the kernel is 0 there, while powers up to 50 are still finite.
 LARGEST_ARGUMENT = 1e5
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spectra.arrays import eps
+from spectra.arrays import as_array, eps, is_array
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector, frozen_array
 from spectra.kernels.low_rank import LowRank
@@ -28,8 +28,8 @@ COLUMNS_EACH = 4
 FEWEST_COLUMNS = 200
 #: Columns are enough where the residual trace is at most this share of the trace (1e-8 of theirs: measured, n = 2500).
 ENOUGH = 1e-8
-#: Columns of a block: 32 cost 1.04 to 1.18 times as much as one, for kernels are evaluated anew in each product
-#: (measured, n = 20000, d = 10).
+#: Columns of a block: 32 cost 1.5 to 2.2 times as much as one, for kernels are evaluated anew in each product
+#: (scripts/benchmarks/kernel_operator.py, n = 20000, d = 10).
 WIDTH = 32
 #: Blocks: 8 of 32 gave the 10 largest to 3e-15 and the 50 largest to 2e-7 for a Laplace kernel (measured, n = 2500).
 DEPTH = 8
@@ -136,7 +136,7 @@ def top_eigenvalues(
     found = rp_cholesky(kernel, X, num_columns=most, tolerance=tolerance, rng=seed)
     if found.residual_trace <= max(tolerance, BREAKDOWN * found.eps) * found.trace and found.is_trustworthy:
         return _of_columns(found, wanted)
-    operator = kernel_operator(kernel, X)
+    operator = kernel_operator(kernel, X if is_array(X) or hasattr(X, "dtype") else as_array(X, name="X"))
     start = Products(operator).xp.astype(found.eigenvector[:, : max(WIDTH, wanted)], operator.dtype)
     result = top_eigenvalues_of_operator(operator, num=wanted, start=start, depth=depth, rng=seed)
     return replace(result, num_columns=found.num_columns)

@@ -176,8 +176,7 @@ def noise(case: tuple[str, str, int, int, int, list[int]]) -> Row:
     """Return amplifications of noise, by leaving one out and of fits to noise, over draws of the points."""
     name, family, d, n, draws, seed = case
     told, fitted, typical = [], [], []
-    for draw in range(draws):
-        rng = np.random.default_rng([*seed, draw])
+    for rng in (np.random.default_rng([*seed, draw]) for draw in range(draws)):
         X = points(family, d, n + 400, rng)
         kernel = STATIONARY[name](median_distance(X)) if name in STATIONARY else DOT_PRODUCT[name]
         K, across = kernel(X[:n]), kernel(X[n:], X[: n - 1])

@@ -119,7 +119,7 @@ def _law(fit: DecayFit) -> Law:
     """Return the law by shape."""
     if LEVELS < fit.shape < POWER:
         return "polynomial"
-    return "exponential" if fit.shape > EXPONENTIAL else "ambiguous"
+    return "exponential" if fit.law == "exponential" and fit.shape > EXPONENTIAL else "ambiguous"
 
 
 def _rank(curve: DimensionCurve) -> int | None:

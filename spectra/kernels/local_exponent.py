@@ -142,14 +142,15 @@ class ExponentTrend:
         :math:`d \log(\text{local exponent}) / d \log n`.
     stderr : float
         Its standard error over draws.
-    bend : float
-        Slope of the last doubling less that of the doubling before.
+    last, before : float
+        Slopes of the last doubling, and of the doubling before.
     """
 
     exponent: float
     slope: float
     stderr: float
-    bend: float
+    last: float
+    before: float
 
 
 def exponent_trend(levels: list[SizeLevel], num_samples: int) -> ExponentTrend:
@@ -176,13 +177,13 @@ def exponent_trend(levels: list[SizeLevel], num_samples: int) -> ExponentTrend:
     --------
     >>> levels = [SizeLevel(size=m, logs=np.log([m, m])) for m in (400, 200, 100)]
     >>> trend = exponent_trend(levels, 800)
-    >>> round(trend.slope, 9), round(trend.bend, 9)
-    (1.0, 0.0)
+    >>> round(trend.slope, 9), round(trend.last, 9), round(trend.before, 9)
+    (1.0, 1.0, 1.0)
     """
     used = [level for level in levels if level.is_resolved][:SIZES]
     exponent = math.exp(used[0].mean) if used else math.nan
     if len(used) < SIZES:
-        return ExponentTrend(exponent=exponent, slope=math.nan, stderr=math.nan, bend=math.nan)
+        return ExponentTrend(exponent=exponent, slope=math.nan, stderr=math.nan, last=math.nan, before=math.nan)
     x = np.log([level.size for level in used])
     weight = (x - np.mean(x)) / np.sum((x - np.mean(x)) ** 2)
     # Draws of a share of the samples overlap, which hides that share of their variance.
@@ -194,5 +195,6 @@ def exponent_trend(levels: list[SizeLevel], num_samples: int) -> ExponentTrend:
         exponent=exponent,
         slope=float(weight @ means),
         stderr=math.sqrt(float(weight**2 @ variance)),
-        bend=float(doublings[0] - doublings[1]),
+        last=float(doublings[0]),
+        before=float(doublings[1]),
     )

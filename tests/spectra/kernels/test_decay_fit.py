@@ -34,17 +34,37 @@ def test_an_exponential_law_is_recovered(rate):
 
 @pytest.mark.parametrize(("shape", "law"), [(0.1, "polynomial"), (0.2, "ambiguous"), (0.33, "exponential")])
 def test_laws_between_are_told_by_their_shape(shape, law):
-    found = fit_decay(curve(-3 * SIZE**shape / shape, 0.8))
+    found = fit_decay(curve(-3 * SIZE**shape / shape, 1 - 1 / (3 * SIZE**shape)))
+    assert found.early_growth == pytest.approx(shape, rel=0.01)
+    assert found.late_growth == pytest.approx(shape, rel=0.01)
     assert found.shape == pytest.approx(shape, abs=0.006)
     assert (found.law, found.is_shape_bound) == (law, False)
 
 
 def test_few_samples_bend_a_power_law():
     size = np.geomspace(4.1, 32, 40)
-    bent = {"log_kappa": -3 * size**0.4 / 0.4, "df1": size, "df2": 0.8 * size}
+    bent = {"log_kappa": -3 * size**0.4 / 0.4, "df1": size, "df2": (1 - 1 / (3 * size**0.4)) * size}
     assert fit_decay(ResolvedCurve(**bent, num_samples=40)).law == "ambiguous"
     # Where rounding and not the sample ends the curve, the same shape is a law.
     assert fit_decay(ResolvedCurve(**bent, num_samples=400)).law == "exponential"
+
+
+def test_a_law_that_has_not_begun_is_not_told():
+    """Small exponents grow alike for exponential laws and for power laws of kernels with a short length scale."""
+    slow = fit_decay(curve(-0.5 * SIZE**0.33 / 0.33, 1 - 1 / (1 + 0.1 * SIZE**0.33)))
+    assert slow.shape == pytest.approx(0.33, abs=0.006)
+    assert slow.law == "ambiguous"
+    # The growth of an exponent that nears its limit slows down.
+    exponent = 6 - 4 * SIZE**-0.5
+    bending = fit_decay(curve(-np.cumsum(exponent * np.gradient(np.log(SIZE))), 1 - 1 / exponent))
+    assert bending.late_growth < 0.8 * bending.early_growth
+    assert bending.law != "exponential"
+
+
+def test_an_exponent_of_one_is_that_of_a_flat_spectrum():
+    found = fit_decay(curve(-1.02 * np.log(SIZE), 1 - 1 / 1.02))
+    assert found.decay_exponent == pytest.approx(1.02)
+    assert found.law == "ambiguous"
 
 
 @pytest.mark.parametrize("shape", [-0.4, -2.0])

@@ -61,14 +61,14 @@ def test_trend_of_exact_levels():
     assert trend.exponent == pytest.approx(400**0.3)
     assert trend.slope == pytest.approx(0.3)
     assert trend.stderr == pytest.approx(0.0, abs=1e-12)
-    assert trend.bend == pytest.approx(0.0, abs=1e-12)
+    assert (trend.last, trend.before) == pytest.approx((0.3, 0.3))
 
 
-def test_bend_is_the_last_doubling_less_the_one_before():
+def test_doublings_from_the_last():
     levels = [SizeLevel(size=m, logs=np.full(4, log)) for m, log in ((200, 1.0), (100, 0.5), (50, 0.4))]
     trend = exponent_trend(levels, 400)
     assert trend.slope == pytest.approx(0.6 / np.log(4))
-    assert trend.bend == pytest.approx(0.4 / np.log(2))
+    assert (trend.last, trend.before) == pytest.approx((0.5 / np.log(2), 0.1 / np.log(2)))
 
 
 def test_sizes_that_are_not_resolved_are_left_out_of_the_trend():

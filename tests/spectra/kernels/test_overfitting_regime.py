@@ -93,6 +93,41 @@ def test_kernels_on_points(kernel, dimension, verdict):
     assert overfitting_regime(X, kernel=kernel).verdict == verdict
 
 
+@pytest.mark.parametrize(("dimension", "scale"), [(2, 0.45), (3, 0.6)])
+def test_power_laws_that_have_not_begun_are_not_catastrophic(dimension, scale):
+    """The exponent still rises to that of the law, like that of a Gaussian kernel in more dimensions."""
+    X = np.random.default_rng(1).standard_normal((200, dimension))
+    found = overfitting_regime(X, kernel=Matern(scale, nu=2.5))
+    assert found.slope - 2 * found.slope_stderr > 0.12
+    assert found.verdict == "undecided"
+    assert "power laws that have not begun" in found.why
+
+
+def test_growth_that_slows_down_is_not_catastrophic():
+    """Exponents above 5 that are on the way to the one of the law, 6."""
+    X = np.random.default_rng(0).standard_normal((200, 1))
+    found = overfitting_regime(X, kernel=Matern(0.1, nu=2.5))
+    assert found.local_exponent > 5
+    assert found.slope - 2 * found.slope_stderr > 0.12
+    assert found.verdict == "undecided"
+
+
+def test_eigenvalues_in_steps_are_not_constant():
+    """Two doublings that cancel: a Gaussian kernel of long scale, whose eigenvalues fall degree by degree."""
+    X = np.random.default_rng(0).random((400, 8))
+    found = overfitting_regime(X, kernel=RBF(3.3))
+    assert abs(found.slope) + 2 * found.slope_stderr < 0.12
+    assert found.verdict == "undecided"
+    assert "in steps" in found.why
+
+
+def test_tempered_says_where_decay_has_hardly_begun():
+    X = np.random.default_rng(0).standard_normal((200, 16))
+    found = overfitting_regime(X, kernel=RBF(1.5))
+    assert found.verdict == "tempered"
+    assert "hardly begun" in found.why
+
+
 def test_rounding_makes_it_undecided_and_not_benign():
     found = overfitting_regime(np.random.default_rng(0).random((128, 1)), kernel=RBF(1.0))
     assert found.verdict == "undecided"

@@ -200,7 +200,7 @@ def inner_with_rows(rows: Array, x: Array) -> Array:
 
 def finite_number(value: float, *, name: str) -> float:
     """Return ``value`` as a finite float, or raise ArgumentError; text is no number."""
-    if isinstance(value, str | bytes | np.complexfloating):
+    if isinstance(value, str | bytes) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be a finite real number, got {value!r}")
     try:
         number = float(value)

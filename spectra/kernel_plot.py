@@ -22,6 +22,8 @@ HEAD = 0.3
 #: Rounding is drawn where it is above this share of the smallest eigenvalue shown, and effective dimensions up to this
 #: share of the samples.
 NEAR, FULL = 1e-3, 0.995
+#: Ratio of sizes whose labels do not touch.
+APART = 1.4
 #: Longer names of kernels and data lose their beginning.
 MAX_NAME = 60
 
@@ -117,13 +119,16 @@ def plot_ridges(tree: "xr.DataTree", *, ax: Any) -> Any:
     """Draw leave-one-out and training error against the ridge, the best ridge, and those that do as well."""
     path, best = tree["path"].to_dataset(), tree["best"].attrs
     variance = path.attrs["label_variance"]
-    ax.loglog(path["ridge"].values, path["leave_one_out"].values, color=BLUE, label="leave-one-out")
+    ax.set_xscale("log")
+    if np.any(path["leave_one_out"].values > 0):
+        ax.set_yscale("log")
+    ax.plot(path["ridge"].values, path["leave_one_out"].values, color=BLUE, label="leave-one-out")
     untrusted = ~path["is_trustworthy"].values.astype(bool)
     if np.any(untrusted):
         bad = path.isel(ridge=untrusted)
-        ax.loglog(bad["ridge"].values, bad["leave_one_out"].values, "x", color=ORANGE, label="not to be trusted")
+        ax.plot(bad["ridge"].values, bad["leave_one_out"].values, "x", color=ORANGE, label="not to be trusted")
     train = path["train_error"].values
-    ax.loglog(path["ridge"].values, np.where(train > 0, train, np.nan), color=GREEN, linestyle="--", label="training")
+    ax.plot(path["ridge"].values, np.where(train > 0, train, np.nan), color=GREEN, linestyle="--", label="training")
     ax.axvspan(best["low"], best["high"], color=BLUE, alpha=0.12, linewidth=0)
     ax.axvline(best["ridge"], color=BLUE, linewidth=1)
     ax.axhline(variance, color=GRAY, linestyle=":", label="variance of targets")
@@ -166,7 +171,12 @@ def plot_learning_curve(tree: "xr.DataTree", *, ax: Any) -> Any:
         label="leave-one-out",
     )
     ax.set_xscale("log")
-    ax.set_yscale("log")
+    if risk["risk"] > 0:
+        ax.set_yscale("log")
+    shown = sorted({int(line) for part in ax.get_lines() for line in part.get_xdata()})
+    ticks = [size for i, size in enumerate(shown) if i == 0 or size > APART * shown[i - 1]]
+    ax.set_xticks(ticks, labels=[str(size) for size in ticks])
+    ax.set_xticks([], minor=True)
     _title(ax, "Learning curve", "samples", "squared error")
     return ax
 

@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from spectra.errors import ArgumentError
-from spectra.kernel_summary import readable, summarize_kernel
+from spectra.kernel_summary import WARNING, readable, summarize_kernel
 from spectra.report import finite_or_null, number, table
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["render_kernel"]
 
 COLUMNS = 100
+#: What a page says of all intervals and all regimes; the whole text is in the result and its JSON.
+COVERS = (
+    "The interval covers what was measured on kernels with known exponents, and the spread over random halves of the "
+    "sample; no guarantee for another kernel."
+)
+CAVEAT = (
+    "Under Gaussian equivalence: decay is read as if features were independent, which those of kernels are not; how "
+    "much noise counts is not so limited. Rounding acts as a ridge."
+)
 LAWS = {
     "polynomial": "like a power",
     "exponential": "exponentially",
@@ -87,7 +96,19 @@ def _sentence(text: str) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"[{number(low)}, {number(high)}]"
+    """Return an interval; a dash where there is none."""
+    return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "-"
+
+
+def _estimate(value: float, low: float, high: float) -> str:
+    """Return a number with its interval, where the two differ in what is shown of them."""
+    return number(value) if number(low) == number(value) == number(high) else f"{number(value)} {_range(low, high)}"
+
+
+def _share(share: float) -> str:
+    """Return a percentage that is not rounded to all."""
+    text = f"{share:.1%}"
+    return "over 99.9%" if text == "100.0%" and share < 1 else text
 
 
 class _Notes:
@@ -113,24 +134,35 @@ def _answer(summary: dict[str, Any]) -> str:
     answer = summary["answer"]
     if answer is None:
         return ""
-    error = f"{number(answer['test_error'])} {_range(answer['test_error_low'], answer['test_error_high'])}"
-    explained = f"{answer['explained']:.1%} of the variance explained" if math.isfinite(answer["explained"]) else ""
-    per_sample = f"{number(answer['ridge_per_sample'])} for each of {answer['num_samples']} samples"
+    error = f"test error {number(answer['test_error'])} {_range(answer['test_error_low'], answer['test_error_high'])}"
+    if math.isfinite(answer["explained"]):
+        error += f", {_share(answer['explained'])} of the variance explained"
+    own = summary["risk"]["remarks"]
+    remarks = [_wrap(_sentence(remark)) for remark in own if remark not in summary["remarks"]]
     if answer["verdict"] == "withheld":
         lines = [
             f"WITHHELD: no ridge makes this kernel reliable on these data; the best, {number(answer['best_ridge'])}"
         ]
         lines[0] += ", cannot be relied on"
         lines.append(_wrap(_sentence(answer["why"])))
-        lines.append(_wrap(f"What was found: test error {error}, {explained}."))
+        lines.append(_wrap(f"What was found: {error}."))
+        lines += remarks
         return "\n".join(lines)
-    lines = [f"RIDGE {number(answer['ridge'])} ({per_sample}): predicted test error {error}, {explained}"]
+    lines = [f"RIDGE {number(answer['ridge'])}: predicted {error}"]
     lines.append(
         _wrap(
             f"Ridges from {number(answer['low'])} to {number(answer['high'])} do as well as far as these data tell. "
             f"Mean squared error on new labels, by exact leave-one-out; interval at {answer['level']:.0%}."
         )
     )
+    everything = summary["attributes"]["num_samples"]
+    if answer["num_samples"] < everything:
+        lines.append(
+            _wrap(
+                f"The ridge is that of {answer['num_samples']} rows; for all {everything} samples take "
+                f"{number(answer['ridge_per_sample'] * everything)}, as much for each."
+            )
+        )
     lines.append(_wrap(f"{answer['verdict'].upper()}: {answer['why']}."))
     if answer["num_held_out"]:
         lines.append(
@@ -139,6 +171,7 @@ def _answer(summary: dict[str, Any]) -> str:
                 f"{number(answer['held_out_error'])} +- {number(answer['held_out_stderr'], 2)}."
             )
         )
+    lines += remarks
     return "\n".join(lines)
 
 
@@ -164,7 +197,7 @@ def _law(summary: dict[str, Any]) -> str:
     else:
         lines.append(_wrap(_sentence(decay["why"])))
     if law == "polynomial":
-        lines.append(_wrap(f"The interval covers {decay['covers']}."))
+        lines.append(_wrap(COVERS))
     own = summary["remarks"]
     lines += [_wrap(_sentence(remark)) for remark in decay["remarks"] if remark not in own]
     return "\n".join(lines)
@@ -182,7 +215,7 @@ def _regime(regime: dict[str, Any] | None) -> str:
                 f"{number(regime['median_amplification'])} times."
             )
         )
-    lines += [_wrap(_sentence(regime["why"])), _wrap(regime["caveat"])]
+    lines += [_wrap(_sentence(regime["why"])), _wrap(CAVEAT)]
     return "\n".join(lines)
 
 
@@ -195,7 +228,7 @@ def _dimension(summary: dict[str, Any]) -> str:
         (
             number(row["ridge"]),
             number(row["ridge"] / n),
-            f"{number(row['df1'])} {_range(row['df1_low'], row['df1_high'])}",
+            _estimate(row["df1"], row["df1_low"], row["df1_high"]),
             number(row["df2"]),
             number(row["kappa"]),
             number(row["overfitting_coefficient"]),
@@ -218,24 +251,35 @@ def _curve(summary: dict[str, Any]) -> str:
             number(row["test_error"]),
             _range(row["low"], row["high"]),
             f"theory; fits {number(row['measured_error'])} +- {number(row['measured_stderr'], 2)}",
-            notes.mark("" if row["is_trustworthy"] else f"not to be trusted: {row['why']}"),
+            notes.mark(_reason(row)),
         )
         for row in learned
     ]
     cells += [
         (
             str(row["num_samples"]),
+            number(answer["test_error"]),
+            _range(answer["test_error_low"], answer["test_error_high"]),
+            "leave-one-out",
+            notes.mark(_reason(row)),
+        )
+        if row["num_samples"] == answer["num_samples"]
+        else (
+            str(row["num_samples"]),
             number(row["test_error"]),
             _range(row["low"], row["high"]),
-            "leave-one-out"
-            if row["num_samples"] == answer["num_samples"]
-            else f"power fit {number(row['power_fit'])}, eigenvalue tail {number(row['eigen_tail'])}",
-            notes.mark("" if row["is_trustworthy"] else f"not to be trusted: {row['why']}"),
+            f"power fit {number(row['power_fit'])}, eigenvalue tail {number(row['eigen_tail'])}",
+            notes.mark(_reason(row)),
         )
         for row in beyond
     ]
     title = f"LEARNING CURVE at a ridge of {number(answer['ridge_per_sample'])} for each sample"
     return "\n".join([title, table(("samples", "test error", "interval", "from", ""), cells), *notes.lines()])
+
+
+def _reason(row: dict[str, Any]) -> str:
+    """Return why a row is not to be trusted; empty if it is."""
+    return "" if row["is_trustworthy"] else f"not to be trusted: {row['why'].removeprefix(WARNING)}"
 
 
 def _condition(condition: dict[str, Any] | None) -> str:

@@ -1,6 +1,5 @@
 """What ``spectra kernel`` reads: samples and targets, or a Gram matrix, from a file or a function."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from probes.cli.kernel_table import are_consecutive, feature_column, read_text_table, target_column
 from probes.named import load_named
-from spectra.errors import ArgumentError, ShapeError, TaskError
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError, TaskError
 
 __all__ = ["KernelData", "is_data_file", "read_kernel_data"]
 
 #: Files that are read, by suffix.
 SUFFIXES = (".npz", ".npy", ".csv", ".tsv", ".txt")
 #: Names under which arrays are looked for, in this order.
-FEATURES = ("X", "x", "data", "features", "inputs")
-TARGETS = ("y", "Y", "target", "targets", "label", "labels")
+FEATURES = ("X", "x", "data", "features", "inputs", "X_train", "x_train")
+TARGETS = ("y", "Y", "target", "targets", "label", "labels", "y_train")
 GRAMS = ("K", "gram", "kernel")
+#: Headers that pandas and R give to the column of row numbers.
+INDEX = ("", "unnamed: 0", "index")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +31,7 @@ class KernelData:
     ----------
     features : array, shape (n, d), or None
     gram : array, shape (n, n), or None
-        One of the two is given.
+        At least one of the two is given.
     target : array, shape (n,) or (n, C), or None
     name : str
         For reports.
@@ -132,50 +134,49 @@ def _archive(path: Path, target: str | None, one_hot: bool) -> KernelData:
                 f"holds {', '.join(arrays) or 'nothing'}"
             )
         features = tables[0]
-    if features is not None:
-        return _finished(path.name, features=arrays[features], target=labels, one_hot=one_hot)
-    return _finished(path.name, gram=arrays[gram], target=labels, one_hot=one_hot)
+    return _finished(
+        path.name,
+        features=None if features is None else arrays[features],
+        gram=None if gram is None else arrays[gram],
+        target=labels,
+        one_hot=one_hot,
+        remarks=() if chosen or len(arrays) == 1 else (_no_targets("array", list(arrays)),),
+    )
+
+
+def _no_targets(what: str, names: list[str]) -> str:
+    """Say that no targets were found, and how to name them."""
+    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return (
+        f"no {what} is named {', '.join(TARGETS[:3])} or the like, so that there are no targets and no error is "
+        f"predicted: name one of {some} with --target"
+    )
 
 
 def _table(path: Path, target: str | None, one_hot: bool) -> KernelData:
     """Read a text file with or without a header."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        text = stream.read()
-    delimiter = "\t" if path.suffix.lower() == ".tsv" or ("\t" in text and "," not in text) else ","
-    if delimiter not in text:
-        rows = [line.split() for line in text.splitlines() if line.strip()]
-    else:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
-    if not rows:
-        raise ShapeError(f"{path} is empty")
-    is_header = not any(map(_is_number, rows[0])) and len(rows) > 1
-    header = [cell.strip() for cell in rows[0]] if is_header else [str(i) for i in range(len(rows[0]))]
-    body = rows[is_header:]
-    for number, row in enumerate(body, start=1 + is_header):
-        if len(row) != len(header):
-            raise ShapeError(f"{path}: row {number} has {len(row)} cells, the first one {len(header)}")
-    place = _column(path, target, header)
-    others = [i for i in range(len(header)) if i != place]
-    cells = np.array([[row[i].strip() for i in others] for row in body], dtype=object)
-    if cells.size == 0:
+    table = read_text_table(path)
+    remarks = table.remarks
+    place = _column(path, target, table.header)
+    others = [i for i in range(len(table.header)) if i != place]
+    counting = [i for i in others if table.header[i].lower() in INDEX and are_consecutive(table.column(i))]
+    if counting and len(others) > 1:
+        others.remove(counting[0])
+        remarks += (f"the column {table.header[counting[0]] or 'without a name'} numbers the rows and was left out",)
+    if place is None:
+        remarks += (_no_targets("column", table.header),)
+    if not others:
         raise ShapeError(f"{path} has no columns of features")
-    for i, column in enumerate(cells.T):
-        wrong = next((k for k, cell in enumerate(column) if not _is_number(cell)), None)
-        if wrong is not None:
-            raise ArgumentError(
-                f"{path}: column {header[others[i]]!r} holds {column[wrong]!r} in row {wrong + 1 + is_header}, which "
-                "is no number; encode it, leave the column out, or name it as the target with --target"
-            )
-    labels = None if place is None else np.array([row[place].strip() for row in body])
-    if labels is not None and all(map(_is_number, labels)):
-        labels = labels.astype(float)
-    return _finished(path.name, features=cells.astype(float), target=labels, one_hot=one_hot)
+    features = np.column_stack([feature_column(path, table, i) for i in others])
+    labels = None if place is None else target_column(path, table, place)
+    return _finished(path.name, features=features, target=labels, one_hot=one_hot, remarks=remarks)
 
 
 def _column(path: Path, target: str | None, header: list[str]) -> int | None:
     """Return the place of the target among the columns."""
     if target is None:
-        return next((header.index(name) for name in TARGETS if name in header), None)
+        names = [name.lower() for name in header]
+        return next((names.index(name) for name in map(str.lower, TARGETS) if name in names), None)
     if target in header:
         return header.index(target)
     try:
@@ -187,24 +188,25 @@ def _column(path: Path, target: str | None, header: list[str]) -> int | None:
     return place % len(header)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _finished(
-    name: str, *, features: Any = None, gram: Any = None, target: Any = None, one_hot: bool = False
+    name: str,
+    *,
+    features: Any = None,
+    gram: Any = None,
+    target: Any = None,
+    one_hot: bool = False,
+    remarks: tuple[str, ...] = (),
 ) -> KernelData:
     """Check what was read, and encode classes."""
-    remarks: tuple[str, ...] = ()
     if features is not None:
-        if not hasattr(features, "ndim"):
+        if hasattr(features, "tocsr"):
+            raise ArgumentError(f"{name}: features are a sparse matrix; use toarray()")
+        if not isinstance(features, np.ndarray):
             features = np.asarray(features)
         if features.ndim != 2:
             raise ShapeError(f"{name}: features must be a table of shape (n, d); got {tuple(features.shape)}")
+        if 0 in features.shape:
+            raise ShapeError(f"{name}: there are no samples, or no features: shape {tuple(features.shape)}")
         if features.dtype.kind not in "fiub":
             raise ArgumentError(f"{name}: features must be real numbers; got {features.dtype}")
         if features.dtype.kind in "iub":
@@ -218,7 +220,12 @@ def _finished(
             if len(classes) > max(2, len(target) // 2):
                 raise ArgumentError(f"{name}: {len(classes)} classes in {len(target)} samples are no classes")
             target = (target[:, None] == classes).astype(float)
-            remarks = (f"targets encoded as {len(classes)} columns, one for each class",)
+            remarks += (f"targets encoded as {len(classes)} columns, one for each class",)
+        elif target.dtype.kind in "fc" and not np.all(np.isfinite(target)):
+            row = int(np.argwhere(~np.isfinite(target))[0][0])
+            raise NonFiniteError(
+                f"{name}: targets must be finite; row {row} holds NaN or infinity. Leave such rows out"
+            )
     elif one_hot:
         raise ArgumentError("--one-hot needs targets: name them with --target")
     if features is None and gram is None:

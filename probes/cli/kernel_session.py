@@ -1,5 +1,6 @@
 """From data or a task to an analysis, for ``spectra kernel``."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,14 +47,18 @@ def analyze_data(
     ArgumentError, ShapeError, TaskError, OSError
         For what cannot be read, and options that do not fit it.
     """
+    from spectra.kernel_summary import readable
     from spectra.kernels import analyze, resolve_kernel
 
+    wrong = next((one for one in ridges or [] if not (math.isfinite(one) and one >= 0)), None)
+    if wrong is not None:
+        raise ArgumentError(f"--ridge must be finite and at least 0; got {wrong:g}")
     found = read_kernel_data(name, target=target_name, one_hot=one_hot)
     _limit_threads(threads)
     if isinstance(found, KernelData):
         typed = [f"--{option}" for option, value in of_task.items() if value is not None]
         if typed:
-            raise ArgumentError(f"{', '.join(typed)} need a task; {name} gave data")
+            raise ArgumentError(f"{', '.join(typed)} {'needs' if len(typed) == 1 else 'need'} a task; {name} gave data")
         data = _prepared(found, kernel, parameters, standardize)
         data = _centered(data) if center else data
     else:
@@ -61,9 +66,12 @@ def analyze_data(
             raise ArgumentError("a task has a kernel, features and targets of its own; leave the options for data out")
         data = _of_task(found, name, max_samples=max_dense or TASK_SAMPLES, seed=seed, quiet=quiet, **of_task)
     source = data.features if data.gram is None else data.gram
-    function = None if data.gram is not None else resolve_kernel(kernel or "rbf", source, parameters)
+    # Squared distances may overflow: the length scale is then refused, in words.
+    with np.errstate(over="ignore"):
+        function = None if data.gram is not None else resolve_kernel(kernel or "rbf", source, parameters)
     n = source.shape[0]
-    say(f"{data.name}: {n} samples, kernel {function or 'given as a matrix'}", quiet=quiet)
+    said = "given as a matrix" if function is None else readable(str(function))
+    say(f"{data.name}: {n} samples, kernel {said}{'' if data.target is not None else ', no targets'}", quiet=quiet)
     options: dict[str, Any] = {} if max_dense is None else {"max_dense": max_dense, "subsample": max_dense}
     return analyze(
         source,
@@ -96,7 +104,16 @@ def _prepared(data: KernelData, kernel: str | None, parameters: dict[str, Any], 
     """Return samples as they were asked for."""
     if kernel == "precomputed" and data.gram is None:
         data = replace(data, gram=np.asarray(data.features), features=None)
+    if data.features is not None and data.gram is not None:
+        # The file holds both: the matrix counts where it was asked for.
+        if kernel == "precomputed":
+            data = replace(data, features=None)
+        else:
+            remark = "the features were taken; the Gram matrix beside them is that of --kernel precomputed"
+            data = replace(data, gram=None, remarks=(*data.remarks, remark))
     if data.gram is not None:
+        if data.gram.ndim != 2 or data.gram.shape[0] != data.gram.shape[1]:
+            raise ShapeError(f"{data.name}: a Gram matrix must be square; got shape {tuple(data.gram.shape)}")
         if kernel not in (None, "precomputed") or parameters or standardize:
             raise ArgumentError(f"{data.name} holds a Gram matrix: there is no kernel to choose and nothing to scale")
         return data
@@ -117,7 +134,8 @@ def _centered(data: KernelData) -> KernelData:
         return data
     target = np.asarray(data.target, dtype=np.float64)
     if target.shape[:1] != (n,):
-        raise ShapeError(f"{data.name}: there are {n} samples and {target.shape[0]} targets; their numbers must agree")
+        count = target.shape[0] if target.ndim else "no list of"
+        raise ShapeError(f"{data.name}: there are {n} samples and {count} targets; their numbers must agree")
     return replace(
         data, target=target - np.mean(target, axis=0), remarks=(*data.remarks, "the mean of the targets was subtracted")
     )
@@ -145,4 +163,6 @@ def _of_task(
             f"returned {type(found).__name__}."
         )
     prepare_task(found, checkpoint=checkpoint, device=device, quiet=quiet)
-    return tangent_kernel_data(found, name=name, outputs=outputs or "trace", max_samples=max_samples, seed=seed)
+    return tangent_kernel_data(
+        found, name=name, outputs=outputs or "trace", max_samples=max_samples, seed=seed, quiet=quiet
+    )

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 
 from probes.cli.kernel_data import KernelData
+from probes.cli.session import say
 from probes.losses.cross_entropy import CrossEntropy
 from probes.losses.squared import MeanSquaredError
 from probes.model_loss import read_any_loss
 from probes.objective import Objective
 from probes.state import preserved
 from probes.tangent_kernel import empirical_ntk
+from spectra.errors import TaskError
 from spectra.start_vectors import as_seed
 
 if TYPE_CHECKING:
@@ -20,13 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["tangent_kernel_data"]
 
+#: Backward passes that the trace over outputs may take unasked: a network of 1000 samples and 1000 outputs has as many,
+#: and minutes become hours beyond (measured: language model of 64 tokens, no end after 200 s).
+MAX_PASSES = 1_000_000
 LAZY = (
     "the tangent kernel describes training as long as the network stays close to its linearization, which `spectra "
     "dynamics` checks; the error is that of kernel regression, not of the network after training"
 )
 
 
-def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: int, seed: int) -> KernelData:
+def tangent_kernel_data(
+    task: "Task", *, name: str, outputs: str, max_samples: int, seed: int, quiet: bool = False
+) -> KernelData:
     """Return the tangent kernel on random samples of a task, and what it has to fit there.
 
     Parameters
@@ -41,6 +48,8 @@ def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: i
         Samples at most.
     seed : int
         Of their choice.
+    quiet : bool
+        Whether to say nothing before the kernel is formed, which may take minutes.
 
     Returns
     -------
@@ -50,6 +59,8 @@ def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: i
 
     Raises
     ------
+    TaskError
+        If the trace over outputs would take more than a million passes.
     TaskError, NonFiniteError, NonDeterministicError
         See :func:`probes.empirical_ntk`.
     """
@@ -57,11 +68,18 @@ def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: i
     n = samples.num_samples
     order = np.random.default_rng(as_seed(seed)).permutation(n)
     batch = samples.take(np.sort(order[:max_samples]))
+    num_outputs = _num_outputs(task, samples.take(np.array([0])))
+    if outputs == "trace" and num_outputs * batch.size > MAX_PASSES:
+        raise TaskError(
+            f"{name} has {num_outputs} outputs for each of {batch.size} samples, and their trace would take as many "
+            f"backward passes for each; use --outputs sum, of one pass for each sample, or a far smaller --max-dense"
+        )
+    many = "1 output" if num_outputs == 1 else f"{num_outputs} outputs"
+    say(f"forming the tangent kernel of {batch.size} samples with {many} each", quiet=quiet)
     # In float32 the smallest eigenvalues of a tangent kernel are rounding, and with them what it overfits.
     found = empirical_ntk(task, [(batch.inputs, batch.target)], outputs=outputs, dtype=torch.float64)  # type: ignore[arg-type]
     remarks = [
-        f"tangent kernel of {found.num_parameters} parameters ({outputs} over {found.num_outputs} outputs), "
-        f"{found.method}: {found.why}",
+        f"tangent kernel of {found.num_parameters} parameters ({outputs} over {many}), {found.method}: {found.why}",
         *found.remarks,
         LAZY,
     ]
@@ -69,6 +87,15 @@ def tangent_kernel_data(task: "Task", *, name: str, outputs: str, max_samples: i
         remarks.append(f"{max_samples} random samples of {n}")
     target, remark = _targets(task, batch)
     return KernelData(gram=found.kernel, target=target, name=name, remarks=(*remarks, remark))
+
+
+def _num_outputs(task: "Task", batch: "Batch") -> int:
+    """Return the number of outputs of one sample; 1 where a loss does not show them."""
+    loss = read_any_loss(task.loss)
+    if not isinstance(loss, CrossEntropy | MeanSquaredError):
+        return 1
+    with preserved(task.model), torch.no_grad():
+        return Objective(task.model, loss, task.output).outputs(batch).numel() // batch.size
 
 
 def _targets(task: "Task", batch: "Batch") -> tuple[np.ndarray | None, str]:

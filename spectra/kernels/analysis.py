@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import is_array, namespace, to_host
+from spectra.arrays import as_array, namespace, to_host
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector
 from spectra.kernels.best_ridge import best_ridge_of
@@ -21,7 +21,7 @@ from spectra.kernels.large import kernel_dimension
 from spectra.kernels.learning_curve import learning_curve
 from spectra.kernels.overfitting_regime import overfitting_regime
 from spectra.kernels.result_table import result_table
-from spectra.kernels.ridge_fit import RidgeFit, checked_ridges, ridge_fit
+from spectra.kernels.ridge_fit import RidgeFit, checked_ridges, require_usable_size, ridge_fit
 from spectra.kernels.ridge_path import ridge_path_of
 from spectra.provenance import provenance
 from spectra.start_vectors import as_count, as_seed
@@ -96,8 +96,8 @@ def analyze(
     -------
     xarray.DataTree
         Attributes ``data``, ``kernel``, ``num_samples``, ``num_rows`` (of the Gram matrix that was decomposed),
-        ``num_outputs`` (0 without targets), ``ridge_floor``, ``mean_diagonal``, ``label_variance``, ``remarks`` (JSON),
-        the provenance.
+        ``num_outputs`` (0 without targets), ``ridge_floor``, ``mean_diagonal``, ``diagonal_spread`` (relative
+        standard error of that mean), ``label_variance``, ``remarks`` (JSON), the provenance.
         Children, in this order:
 
         - ``decay``: :class:`~spectra.kernels.decay_result.EigenDecay`; ``regime``:
@@ -140,7 +140,7 @@ def analyze(
         as_count(subsample, name="subsample"),
         np.random.default_rng((seed, STREAM)),
     )
-    targets = None if y is None else as_targets(y, num_samples)
+    targets = None if y is None else require_usable_size(as_targets(y, num_samples))
     gram, eps = as_gram(matrix)
     num_rows = len(gram)
     fit = None if targets is None else ridge_fit(matrix, targets[rows])
@@ -158,6 +158,7 @@ def analyze(
                 num_outputs=0 if targets is None else targets.shape[1],
                 ridge_floor=spectrum.ridge_floor,
                 mean_diagonal=float(np.mean(np.diag(gram))),
+                diagonal_spread=_spread_of_mean(np.diag(gram)),
                 label_variance=np.nan if fit is None else fit.label_variance,
                 target_mean_square=np.nan if fit is None else fit.power,
                 eps=eps,
@@ -201,7 +202,7 @@ def _rows(
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, Any, int, tuple[str, ...]]:
     """Return the rows that are used, their Gram matrix, the number of all samples, and remarks on the data."""
-    data = source if is_array(source) else np.asarray(source)
+    data = as_array(source, name="the source")
     if data.ndim != 2 or 0 in data.shape:
         raise ShapeError(
             f"a Gram matrix of shape (n, n), or data of shape (n, d) with kernel=, is required; got {tuple(data.shape)}"
@@ -227,6 +228,12 @@ def _gram(kernel: Callable[[Any, Any], Any], data: Any) -> Any:
     xp = namespace(data)
     double = xp.astype(data, xp.float64, copy=False)
     return kernel(double, double)
+
+
+def _spread_of_mean(values: np.ndarray) -> float:
+    """Return the standard error of a mean, relative to it; 0 for one value."""
+    n = len(values)
+    return float(np.std(values / np.mean(values), ddof=1) / np.sqrt(n)) if n > 1 else 0.0
 
 
 def _take(data: Any, rows: np.ndarray) -> Any:
@@ -303,7 +310,7 @@ def _hold_out(
 ) -> None:
     """Add the error of the fit on samples that were not drawn."""
     others = np.setdiff1d(np.arange(len(targets)), rows)[:: max(1, (len(targets) - len(rows)) // HELD_OUT)][:HELD_OUT]
-    data = source if is_array(source) else np.asarray(source)
+    data = as_array(source, name="the source")
     if kernel is None:
         block = to_host(data)[np.ix_(others, rows)]
     else:
@@ -323,7 +330,8 @@ def _curves(tree: "xr.DataTree", matrix: Any, fit: RidgeFit, ridge_per_sample: f
     n, all_samples = fit.num_samples, tree.attrs["num_samples"]
     if n < 2 * FEWEST:
         return
-    smaller = sorted({max(2, round(share * n)) for share in SMALLER})
+    # Rounded down: theory is good up to a quarter.
+    smaller = sorted({max(2, int(share * n)) for share in SMALLER})
     tree["curve"] = xr.DataTree(
         learning_curve(matrix, fit.target, sizes=smaller, ridge_per_sample=ridge_per_sample, rng=seed)
     )

@@ -168,7 +168,7 @@ def fit_decay(curve: ResolvedCurve) -> DecayFit:
     law: Literal["polynomial", "exponential", "ambiguous"] = "ambiguous"
     if LEVELS < shape < POWER:
         law = "polynomial" if exponent > FLAT else "ambiguous"
-    elif shape > SURE or (shape > _least_exponential(curve) and shape * exponent > FAST and late > STEADY * early):
+    elif shape > _least_exponential(curve) and (shape > SURE or (shape * exponent > FAST and late > STEADY * early)):
         law = "exponential"
     return DecayFit(
         law=law,

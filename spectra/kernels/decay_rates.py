@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
@@ -253,7 +254,7 @@ def exponential_decay_rates(
 
 def _ridge_exponent(value: float) -> float:
     """Return an exponent of at least 0 that may be infinite."""
-    number = math.inf if value == math.inf else finite_number(value, name="ridge_exponent")
+    number = math.inf if np.ndim(value) == 0 and value == math.inf else finite_number(value, name="ridge_exponent")
     if number < 0:
         raise ArgumentError(f"ridge_exponent must be at least 0, or infinite without ridge; got {value!r}")
     return number

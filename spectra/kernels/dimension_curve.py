@@ -138,7 +138,7 @@ def _with_rest(spectrum: GramSpectrum) -> tuple[Vector, Vector]:
     unlisted = spectrum.num_samples - spectrum.eigenvalue.size
     if unlisted == 0:
         return spectrum.eigenvalue, np.ones(spectrum.num_samples)
-    each = min(spectrum.residual_trace / unlisted, float(spectrum.eigenvalue[-1]))
+    each = spectrum.residual_trace / unlisted
     return np.append(spectrum.eigenvalue, each), np.append(np.ones(spectrum.eigenvalue.size), float(unlisted))
 
 

@@ -87,6 +87,8 @@ def dimension_table(
         half = student(level, p) * stderr
     least, most = _corners(np.mean(low, axis=2), np.mean(high, axis=2), ridge, n)
     settled = np.all((most - least)[[0, 1, 3]] <= 2 * GAP * np.maximum(value[[0, 1, 3]], np.finfo(float).tiny), axis=0)
+    # n - S_1 is rounded like n
+    told = n * np.finfo(float).eps <= GAP * value[1]
     floor, ceiling = np.array([0.0, 0.0, 0.0, 1.0])[:, None], np.array([np.inf, n, n, np.inf])[:, None]
     bounds = np.clip(least - half, floor, ceiling), np.clip(most + half, floor, ceiling)
     content: dict[str, Any] = {}
@@ -96,8 +98,8 @@ def dimension_table(
         content[f"{name}_low"] = ("ridge", bounds[0][i])
         content[f"{name}_high"] = ("ridge", bounds[1][i])
     content["effective_ridge"] = ("ridge", ridge)
-    content["is_trustworthy"] = ("ridge", settled)
-    content["why"] = ("ridge", np.array([_why(*row, n) for row in zip(requested, ridge, settled, strict=True)]))
+    content["is_trustworthy"] = ("ridge", settled & told)
+    content["why"] = ("ridge", np.array([_why(*row, n) for row in zip(requested, ridge, settled, told, strict=True)]))
     known = {
         "schema": DIMENSION_SCHEMA,
         "schema_version": DIMENSION_SCHEMA_VERSION,
@@ -176,8 +178,10 @@ def _corners(low: Vector, high: Vector, ridge: Vector, n: int) -> tuple[np.ndarr
     return down, up
 
 
-def _why(requested: float, ridge: float, settled: bool, n: int) -> str:
+def _why(requested: float, ridge: float, settled: bool, told: bool, n: int) -> str:
     """Return a sentence about one ridge."""
+    if not told:
+        return f"the ridge {ridge:.3g} is so large that rounding hides df1 in sums over {n} eigenvalues"
     raised = ""
     if ridge > requested:
         raised = f"; the ridge {requested:.3g} was raised to {ridge:.3g}, below which rounding decides"

@@ -168,6 +168,9 @@ def _bounds(spectrum: GramSpectrum, delta: float) -> tuple[float, float]:
     rest, largest = spectrum.residual_trace, float(spectrum.eigenvalue[-1])
     if unlisted == 0 or rest == 0:
         return listed, listed
+    if rest > unlisted * largest:
+        # Beside a low-rank approximation they may be larger than those that are listed.
+        largest = rest
     return listed + rest / (largest + delta), listed + rest / (rest / unlisted + delta)
 
 

@@ -49,8 +49,9 @@ class IndependentFeatures:
 
     def condition_number(self, ridge: float = 0.0) -> float:
         """Return the bound of the condition number that follows, with a ridge."""
-        bottom = self.smallest + checked_ridge(ridge)
-        return (self.largest + ridge) / bottom if bottom > 0 else math.inf
+        delta = checked_ridge(ridge)
+        bottom = self.smallest + delta
+        return (self.largest + delta) / bottom if bottom > 0 else math.inf
 
 
 def independent_features(

@@ -124,8 +124,9 @@ def squared_distances(X: Array, Y: Array, *, scale: Any = 1.0, precise: bool = F
     Notes
     -----
     One product of inner length d + 2, whose errors are eps times the squared size of the points in length scales. Where
-    that exceeds the root of eps, as with an outlier or a tiny length scale, the computation is precise anyway. Points are centered first, which does not change distances: with inputs shifted
-    by 100 the float32 error was measured to grow ten-thousandfold without it.
+    that exceeds the root of eps, as with an outlier or a tiny length scale, the computation is precise anyway. Points
+    are centered first, which does not change distances: with inputs shifted by 100 the float32 error was measured to
+    grow ten-thousandfold without it.
 
     Measured errors of Gram matrices relative to the largest eigenvalue, in float32 with n = 1500, d = 3, copies and
     neighbors: Laplace 3e-6, single entries 1e-3, and 4e-8 if precise; RBF and Matérn 3/2 and 5/2 6e-8. In float64 with

@@ -6,7 +6,7 @@ import numpy as np
 from array_api_compat import device
 from scipy.linalg import solve_triangular
 
-from spectra.arrays import namespace, to_host
+from spectra.arrays import finite_number, namespace, to_host
 from spectra.errors import ArgumentError, NonFiniteError, NotSymmetricError
 from spectra.kernels.low_rank import LowRank, Stop
 from spectra.protocols import Array
@@ -40,6 +40,7 @@ def pivoted_factor(
     """Run the algorithm on the host's pivots and the device's columns."""
     n, xp = len(diagonal), namespace(like)
     most = min(as_count(num_columns, name="num_columns"), n)
+    tolerance = finite_number(tolerance, name="tolerance")
     if not 0 <= tolerance < 1:
         raise ArgumentError(f"tolerance must be at least 0 and below 1; got {tolerance!r}")
     generator = np.random.default_rng(as_seed(rng))

@@ -111,7 +111,8 @@ def resolvent_traces(
     and float64 agree to 4e-6 in df1 (measured, n = 2000, RBF and Laplace).
 
     Intervals: Student's t over the probes (jackknife), beyond the bounds of quadrature, beyond the error of the vectors
-    taken out. For a unit vector v with Rayleigh quotient :math:`\theta` and residual r
+    taken out, and beyond what rounding by :math:`\epsilon w_1` makes of their eigenvalues. For a unit vector v with
+    Rayleigh quotient :math:`\theta` and residual r
 
     .. math:: 0 \le v'(K + \delta)^{-1}v - \frac{1}{\theta + \delta} \le \frac{\|r\|^2}{\delta (\theta + \delta)^2},
 
@@ -140,7 +141,8 @@ def resolvent_traces(
         if approximation.num_samples != n:
             raise ShapeError(f"the approximation is of {approximation.num_samples} samples, the operator of order {n}")
         if start is None and approximation.num_columns > 0:
-            start = Products(A).xp.astype(approximation.eigenvector[:, :WIDTH], A.dtype)
+            width = min(WIDTH, approximation.num_columns)
+            start = Products(A).xp.astype(approximation.eigenvector[:, :width], A.dtype)
     # a space of that many vectors is the whole space: nothing is left for probes
     wanted = n if most > 0 and n <= WIDTH * depth else max(most, 1)
     top = top_eigenvalues_of_operator(A, num=wanted, start=start, depth=depth, rng=seed)
@@ -154,7 +156,12 @@ def resolvent_traces(
     leak = np.sum((residuals / (values + ridge)) ** 2, axis=0)
     known = np.stack([np.sum(left, axis=0), np.sum(left**2, axis=0)])[:, :, None]
     error = np.stack([leak, 3.0 * leak])[:, :, None]
-    low, high, blocks, used = known, known + error, top.num_blocks, 0
+    # What rounding of the eigenvalues, eps w_1, amounts to: only near the smallest ridges.
+    rounded = eps(A.like) * largest / ridge * known[1, :, 0]
+    slack = np.stack([rounded, 2.0 * rounded])[:, :, None]
+    smallest = ridge / (largest + ridge)
+    least = keep.size * np.stack([smallest, smallest**2])[:, :, None]
+    low, high, blocks, used = np.maximum(known - slack, least), known + error + slack, top.num_blocks, 0
     if keep.size < n:
         basis = Products(A).xp.take(top.eigenvector, Products(A).xp.asarray(keep), axis=1) if keep.size else None
         rest = Complement(A, basis, num_probes=probes, max_steps=steps, seed=seed)

@@ -10,7 +10,12 @@ from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
 from spectra.kernels.gram import GramSpectrum, as_targets, checked_ridge, gram_spectrum
 
-__all__ = ["RidgeFit", "RidgeStatistics", "checked_ridges", "ridge_fit"]
+__all__ = ["RidgeFit", "RidgeStatistics", "checked_ridges", "require_usable_size", "ridge_fit"]
+
+#: Sizes of targets between which sums of their squares keep all digits, and so do fourth powers in standard errors.
+SMALLEST, LARGEST = 1e-70, 1e70
+#: Targets that differ by less, relative to their size, are equal: a few units of rounding.
+EQUAL = 4 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,8 +92,9 @@ class RidgeFit:
 
     @property
     def label_variance(self) -> float:
-        """Variance of the targets over samples (divided by n), summed over outputs."""
-        return float(np.sum(np.var(self.target, axis=0)))
+        """Variance of the targets over samples (divided by n), summed over outputs; 0 where it is rounding."""
+        variance = float(np.sum(np.var(self.target, axis=0)))
+        return variance if variance > EQUAL**2 * self.power else 0.0
 
     @property
     def power(self) -> float:
@@ -210,10 +216,27 @@ def ridge_fit(K: Any, y: Any) -> RidgeFit:
     [0.2, 1.0]
     """
     spectrum = gram_spectrum(K, vectors=True)
-    target = as_targets(y, spectrum.num_samples)
+    target = require_usable_size(as_targets(y, spectrum.num_samples), smallest=0.0)
     assert spectrum.eigenvector is not None
     projection = frozen_array(spectrum.eigenvector.T @ target, name="y")
     return RidgeFit(spectrum=spectrum, target=target, projection=projection)
+
+
+def require_usable_size(target: Vector, *, smallest: float = SMALLEST) -> Vector:
+    """Return targets, or raise ArgumentError if squares of them are beyond the numbers of float64.
+
+    Examples
+    --------
+    >>> require_usable_size(np.array([0.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    size = float(np.max(np.abs(target)))
+    if size != 0 and not smallest <= size <= LARGEST:
+        raise ArgumentError(
+            f"the largest target is {size:.3g}, and powers of it are no numbers of float64; choose another unit, as "
+            f"y / {size:.0e}"
+        )
+    return target
 
 
 def checked_ridges(ridges: npt.ArrayLike) -> Vector:

@@ -110,7 +110,8 @@ def as_spectrum(
         Without a kernel: a Gram matrix of shape (n, n), or its eigenvalues of shape (m,), not divided by n. With one:
         data of shape (n, d). A square array without a kernel is a Gram matrix.
     kernel : callable, optional
-        ``kernel(X, Y)`` returns the block of shape (len(X), len(Y)), in the dtype whose rounding it has.
+        ``kernel(X, Y)`` returns the block of shape (len(X), len(Y)), in the dtype whose rounding it has. It is called
+        with X twice; noise that it adds for equal indices only, as a ``WhiteKernel`` of scikit-learn, is left out then.
     num_samples : int, optional
         n, with eigenvalues only; by default as many as there are eigenvalues.
     eps : float, optional

@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from array_api_compat import device
 
-from spectra.arrays import is_array, namespace, to_host
+from spectra.arrays import as_array, is_array, namespace, to_host
 from spectra.errors import ArgumentError
 from spectra.kernels.base import InputLaw, Kernel, dimension_at_least, positive_number
 from spectra.kernels.pairwise import squared_distances
@@ -174,7 +174,7 @@ class Matern(Stationary):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        nu = math.inf if self.nu == math.inf else positive_number(self.nu, name="nu")
+        nu = math.inf if np.ndim(self.nu) == 0 and self.nu == math.inf else positive_number(self.nu, name="nu")
         if LARGEST_NU < nu < math.inf:
             raise ArgumentError(f"nu must be at most {LARGEST_NU:g}, or math.inf for the Gaussian kernel; got {nu:g}")
         object.__setattr__(self, "nu", nu)
@@ -299,9 +299,10 @@ def _gaussian(squares: Array) -> Array:
 
 def _length_scale(given: Any) -> float | tuple[float, ...]:
     """Return one length scale as a float, several as a tuple."""
-    values = to_host(given) if is_array(given) else given
-    if np.ndim(values) == 0:
+    values = to_host(given) if is_array(given) and not isinstance(given, np.ndarray | np.generic) else given
+    shape = as_array(values, name="length_scale").shape
+    if shape == ():
         return positive_number(values, name="length_scale")
-    if np.ndim(values) != 1 or len(values) == 0:
+    if len(shape) != 1 or 0 in shape:
         raise ArgumentError(f"length_scale must be a number or d numbers, got {given!r}")
     return tuple(positive_number(value, name="length_scale") for value in values)

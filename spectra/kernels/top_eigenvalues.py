@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spectra.arrays import as_array, eps, is_array
+from spectra.arrays import as_array, eps, finite_number, is_array
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector, frozen_array
 from spectra.kernels.low_rank import LowRank
@@ -137,7 +137,8 @@ def top_eigenvalues(
     if found.residual_trace <= max(tolerance, BREAKDOWN * found.eps) * found.trace and found.is_trustworthy:
         return _of_columns(found, wanted)
     operator = kernel_operator(kernel, X if is_array(X) or hasattr(X, "dtype") else as_array(X, name="X"))
-    start = Products(operator).xp.astype(found.eigenvector[:, : max(WIDTH, wanted)], operator.dtype)
+    width = min(max(WIDTH, wanted), found.num_columns)
+    start = Products(operator).xp.astype(found.eigenvector[:, :width], operator.dtype)
     result = top_eigenvalues_of_operator(operator, num=wanted, start=start, depth=depth, rng=seed)
     return replace(result, num_columns=found.num_columns)
 
@@ -191,6 +192,7 @@ def top_eigenvalues_of_operator(
     """
     A = as_operator(operator)
     wanted, blocks = min(as_count(num, name="num"), A.shape[0]), as_count(depth, name="depth")
+    tolerance = finite_number(tolerance, name="tolerance")
     if not 0 <= tolerance < 1:
         raise ArgumentError(f"tolerance must be at least 0 and below 1; got {tolerance!r}")
     products = Products(A)

@@ -12,6 +12,9 @@ from spectra.protocols import Array
 
 __all__ = ["angle", "norms_with_bias", "relu_mean", "relu_mean_complement", "sine", "sizes_and_versines"]
 
+#: Versines above are 2, for that of opposite directions errs by rounding, and the angle by the root of it.
+OPPOSITE = 2.0 - 4e-15
+
 
 def norms_with_bias(X: Array, bias: float) -> Array:
     """Return the norms of ``(x, b)`` in float64."""
@@ -28,7 +31,7 @@ def sizes_and_versines(X: Array, Y: Array, bias: float) -> tuple[Array, Array]:
     right, second = (left, first) if Y is X else (norms_with_bias(Y, bias), None)
     second = _directions(Y, right, bias) if second is None else second
     versine = 0.5 * squared_distances(first, second, precise=True)
-    return left[:, None] * right[None, :], xp.clip(versine, max=2.0)
+    return left[:, None] * right[None, :], xp.where(versine > OPPOSITE, 2.0 * xp.ones_like(versine), versine)
 
 
 def _directions(X: Array, norm: Array, bias: float) -> Array:

@@ -54,6 +54,7 @@ def test_the_learning_curve_goes_through_the_error_at_hand(tree):
     ax = plot_learning_curve(tree, ax=axes())
     assert ax.get_xscale() == ax.get_yscale() == "log"
     shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["10", "20", "40", "160", "320", "640"]
     assert {"theory", "power fit", "eigenvalue tail", "leave-one-out"} <= set(shown)
 
 
@@ -63,6 +64,10 @@ def test_kernels_of_finite_rank_and_interrupted_results_are_drawn():
     seen = []
     analyze(X, Y, kernel=Laplace(1.5), on_stage=lambda part: seen.append(part.copy()))
     assert len(plot_kernel(seen[0]).axes) == 2
+
+
+def test_targets_that_are_equal_are_drawn_without_a_warning(tmp_path):
+    plot_kernel(analyze(X, np.zeros(160), kernel=Laplace(1.5))).savefig(tmp_path / "k.png")
 
 
 def test_wrong_trees():

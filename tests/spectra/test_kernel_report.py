@@ -9,7 +9,7 @@ import xarray as xr
 from spectra.errors import ArgumentError
 from spectra.kernel_report import render_kernel
 from spectra.kernel_summary import readable, summarize_kernel
-from spectra.kernels import Laplace, Polynomial, analyze
+from spectra.kernels import RBF, Laplace, Polynomial, analyze
 from tests.spectra.kernels.ridge_problems import noisy_plane
 
 X, Y = noisy_plane(160, np.random.default_rng(5))
@@ -39,8 +39,15 @@ def test_first_line_is_the_answer(tree):
         "Made up.",
     ):
         assert word in text
-    assert max(map(len, text.splitlines())) <= 130
-    assert len(text.splitlines()) < 65
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(text.splitlines()) < 60
+
+
+def test_the_curve_at_hand_is_the_answer(tree):
+    """Not the mean of the two extrapolations there."""
+    row = next(line for line in render_kernel(tree).splitlines() if line.startswith("  160 "))
+    risk = tree["risk"].attrs
+    assert row.split()[1:4] == [f"{risk['risk']:.3f}", f"[{risk['low']:.3f},", f"{risk['high']:.3f}]"]
 
 
 def test_json_is_strict_and_holds_the_same(tree):
@@ -83,6 +90,41 @@ def test_a_warning_makes_an_answer_tentative_where_much_is_learned_in_any_case()
     assert "condition number" in answer["why"]
     assert "a few samples decide it" in answer["why"]
     assert answer["test_error_high"] < 0.1 * found.attrs["label_variance"]
+
+
+def test_targets_that_are_equal_up_to_rounding_are_equal():
+    found = analyze(X, np.full(160, 0.1), kernel=Laplace(1.5))
+    assert "all targets are equal" in summarize_kernel(found)["answer"]["why"]
+    assert "What was found: test error" in render_kernel(found)
+    assert ", ." not in render_kernel(found)
+
+
+def test_smooth_targets_without_noise_are_learned_though_their_error_is_unsteady():
+    """An error of 1e-12 with a standard error of several times that is no reason to say that nothing is learned."""
+    for seed in range(4):
+        points = np.random.default_rng(seed).uniform(size=(80, 2))
+        quiet = np.sin(3 * points[:, 0]) + points[:, 1] ** 2
+        answer = summarize_kernel(analyze(points, quiet - quiet.mean(), kernel=RBF(0.6)))["answer"]
+        assert answer["verdict"] == "tentative"
+        assert not answer["why"].startswith("Do not rely")
+
+
+def test_a_kernel_that_few_samples_carry_is_never_supported():
+    """Cubes of inputs with three moments: leave-one-out promises an error that new samples far out do not keep."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        points = rng.standard_t(3, size=(80, 3))
+        labels = points[:, 0] + 0.5 * rng.standard_normal(80)
+        found = analyze(points, labels - labels.mean(), kernel=Polynomial(3))
+        assert found.attrs["diagonal_spread"] > 0.3
+        assert summarize_kernel(found)["answer"]["verdict"] != "supported"
+    assert analyze(X, Y, kernel=Polynomial(2)).attrs["diagonal_spread"] < 0.3
+
+
+def test_what_a_missing_intercept_costs_is_on_the_page():
+    text = " ".join(render_kernel(analyze(X, Y + 100, kernel=Laplace(1.5))).split())
+    assert "There is no intercept, and a mean square of" in text
+    assert "no intercept" not in render_kernel(analyze(X, Y - Y.mean(), kernel=Laplace(1.5)))
 
 
 def test_notes_stand_below_their_table():

@@ -95,6 +95,47 @@ def test_gram_matrices(capsys):
     assert run(capsys, "kernel", "k.npz", "-k", "rbf")[0] == 1
 
 
+def test_features_beside_a_gram_matrix(capsys):
+    """The features count unless the matrix was asked for."""
+    np.savez("both.npz", X=X, K=Laplace(1.5)(X), y=Y)
+    code, out, _ = run(capsys, "kernel", "both.npz", "-q", "-k", "laplace", "--length-scale", "1.5")
+    assert code == 0
+    assert "The features were taken" in out
+    asked = run(capsys, "kernel", "both.npz", "-q", "-k", "precomputed")[1]
+    assert "kernel precomputed" in asked
+    assert asked.splitlines()[0] == out.splitlines()[0]
+
+
+def test_targets_that_are_missing_are_said_on_stderr_and_on_the_page(capsys):
+    np.savez("lone.npz", X=X, price=Y)
+    code, out, err = run(capsys, "kernel", "lone.npz")
+    assert code == 0
+    assert out.startswith("LAW ")
+    assert err.endswith(", no targets\n")
+    assert "X, price with --target" in " ".join(out.split())
+    assert run(capsys, "kernel", "lone.npz", "-q", "--target", "price")[1].startswith("RIDGE ")
+
+
+def test_the_ridge_of_drawn_rows_is_given_for_all_samples(capsys):
+    code, out, _ = run(capsys, "kernel", "plane.npz", "-q", "--max-dense", "80")
+    found = " ".join(out.split())
+    assert code == 0
+    assert "The ridge is that of 80 rows; for all 160 samples take" in found
+    assert "Measured on 80 samples that were not drawn" in found
+
+
+def test_outputs_that_are_too_many_for_a_trace_are_refused_at_once(capsys, monkeypatch):
+    import probes.cli.kernel_task as home
+
+    monkeypatch.setattr(home, "MAX_PASSES", 100)
+    code, out, err = run(capsys, "kernel", f"{TASKS}:classifier")
+    assert (code, out) == (1, "")
+    assert "use --outputs sum" in err
+    code, _, err = run(capsys, "kernel", f"{TASKS}:classifier", "--outputs", "sum")
+    assert code in (0, 3)
+    assert err.startswith("forming the tangent kernel of")
+
+
 def test_standardized_features_and_classes(capsys):
     wide = X * [1.0, 1e4]
     np.savez("wide.npz", X=wide, y=np.where(Y > 3, "yes", "no"))
@@ -133,9 +174,11 @@ def test_the_tangent_kernel_of_a_linear_model_predicts_what_ridge_regression_doe
 
 def test_options_that_do_not_fit_are_refused(capsys):
     for arguments, message in (
-        (("plane.npz", "--checkpoint", "a.pt"), "--checkpoint need a task"),
+        (("plane.npz", "--checkpoint", "a.pt"), "--checkpoint needs a task"),
         ((f"{TASKS}:classifier", "-k", "rbf"), "a task has a kernel"),
         (("plane.npz", "-p", "nu"), "name=value"),
+        (("plane.npz", "--ridge", "-2"), "--ridge must be finite and at least 0; got -2"),
+        (("plane.npz", "--ridge", "nan"), "--ridge must be finite"),
         (("plane.npz", "-p", "nu=two"), "takes a number"),
         (("plane.npz", "-k", "gaussian"), "must be one of rbf, laplace"),
         (("plane.npz", "-k", "rbf", "-p", "nu=2"), "no parameter 'nu'"),
@@ -155,9 +198,13 @@ def test_bad_data_are_one_clear_sentence(capsys):
     for name, arrays, message in (
         ("nan", {"X": np.where(X[0, 0] == X, np.nan, X), "y": Y}, "finite"),
         ("short", {"X": X, "y": Y[:-1]}, "160 samples and 159 targets"),
+        ("absent", {"X": X, "y": np.where(Y[2] == Y, np.inf, Y)}, "row 2 holds NaN or infinity"),
+        ("huge", {"X": X, "y": Y * 1e160}, "choose another unit"),
+        ("small", {"X": X, "y": Y * 1e-160}, "choose another unit"),
+        ("none", {"X": X[:0], "y": Y[:0]}, "no samples"),
         ("skew", {"K": np.triu(np.ones((5, 5))), "y": np.arange(5.0)}, "must be symmetric"),
         ("indefinite", {"K": np.array([[1.0, 2.0], [2.0, 1.0]])}, "must be positive semidefinite"),
-        ("wide", {"K": np.ones((3, 2))}, "Gram matrix"),
+        ("wide", {"K": np.ones((3, 2))}, "must be square"),
         ("complex", {"X": X + 1j, "y": Y}, "real"),
     ):
         np.savez(f"{name}.npz", **arrays)

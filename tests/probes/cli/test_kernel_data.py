@@ -124,3 +124,81 @@ def test_what_cannot_be_read_says_why(folder):
         read_kernel_data("absent")
     with pytest.raises(ArgumentError, match="4 classes in 4 samples"):
         read_kernel_data(written("e.csv"), one_hot=True)
+
+
+def test_tables_as_people_write_them(folder):
+    """Semicolons, decimal commas, a byte order mark, other line ends, empty rows, years for names, row numbers."""
+    plain = [[*map(str, row), str(label)] for row, label in zip(X, Y, strict=True)]
+
+    def text(rows, separator=",", end="\n"):
+        return end.join(separator.join(row) for row in rows) + end
+
+    names = ["a", "b", "c", "y"]
+    files = {
+        "semicolons.csv": text([names, *plain], ";"),
+        "commas.csv": text([names, *plain], ";").replace(".", ","),
+        "windows.csv": "\ufeff" + text([names, *plain], end="\r\n"),
+        "old.csv": text([names, *plain], end="\r"),
+        "quoted.csv": text([['"a, b"', '"b"', '"c"', '"y"'], *([f'"{cell}"' for cell in row] for row in plain)]),
+        "empty_rows.csv": text([names, *plain]) + "\n,,,\n",
+        "years.csv": text([["2019", "2020", "2021", "y"], *plain]),
+        "upper.csv": text([["A", "B", "C", "Target"], *plain]),
+        "pandas.csv": text([["", *names], *([str(i), *row] for i, row in enumerate(plain))]),
+        "savetxt.txt": text([["# a", "b", "c", "y"], *plain], " "),
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode())
+        found = read_kernel_data(name)
+        np.testing.assert_array_equal(found.features, X, err_msg=name)
+        np.testing.assert_array_equal(found.target, Y, err_msg=name)
+    assert read_kernel_data("commas.csv").remarks == ("decimal commas were read as points",)
+    assert "numbers the rows" in read_kernel_data("pandas.csv").remarks[0]
+    assert read_kernel_data("semicolons.csv").remarks == ()
+
+
+def test_a_first_row_of_data_is_no_header(folder):
+    (folder / "a.csv").write_text("1,2,yes\n3,4,no\n5,6,yes\n7,8,no\n")
+    found = read_kernel_data("a.csv", target="-1")
+    assert found.features.shape == (4, 2)
+    assert found.target.shape == (4, 2)
+
+
+def test_what_is_missing_in_a_table_is_named_by_its_line(folder):
+    for name, text, message in (
+        ("cell.csv", "a,b,y\n1,2,3\n\n4,,5\n", "column 'b' has no value in row 4"),
+        ("na.csv", "a,b,y\n1,2,3\n4,NA,5\n", "column 'b' has no value in row 3"),
+        ("target.csv", "a,b,y\n1,2,3\n4,5,\n", "target 'y' has no value in row 3"),
+        ("class.csv", "a,b,y\n1,2,no\n4,5,\n6,7,yes\n", "target 'y' has no value in row 3"),
+        ("mixed.csv", "a,y\n1,3\n4,x\n4,5\n6,7\n", "target 'y' holds 'x' in row 3"),
+        ("infinite.csv", "a,b,y\n1,2,3\n4,5,inf\n6,7,8\n", "target 'y' holds 'inf' in row 3"),
+    ):
+        (folder / name).write_text(text)
+        with pytest.raises(ArgumentError, match=message):
+            read_kernel_data(name)
+    (folder / "latin.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
+    with pytest.raises(ArgumentError, match="UTF-8"):
+        read_kernel_data("latin.csv")
+
+
+def test_without_targets_a_remark_says_how_to_name_them(folder):
+    np.savez("a.npz", inputs=X, price=Y)
+    for name in (written("a.csv", header="a,b,c,price"), "a.npz"):
+        found = read_kernel_data(name)
+        assert found.target is None
+        assert "no error is predicted: name one of" in found.remarks[0]
+        assert "price with --target" in found.remarks[0]
+
+
+def test_data_frames_tensors_and_sparse_matrices_of_a_function(folder):
+    pytest.importorskip("pandas")
+    (folder / "mine.py").write_text(
+        "import numpy as np, pandas, scipy.sparse\n"
+        "X = np.arange(12.0).reshape(4, 3)\n"
+        "def frame():\n    return pandas.DataFrame(X, columns=list('abc')), pandas.Series(list('xyxy'))\n"
+        "def sparse():\n    return scipy.sparse.csr_matrix(X), X[:, 0]\n"
+    )
+    found = read_kernel_data("mine.py:frame")
+    np.testing.assert_array_equal(found.features, X)
+    assert found.target.shape == (4, 2)
+    with pytest.raises(ArgumentError, match="sparse"):
+        read_kernel_data("mine.py:sparse")

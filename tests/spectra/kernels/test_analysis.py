@@ -166,3 +166,11 @@ def test_few_samples_still_give_an_answer():
 def test_wrong_calls(source, y, kernel, error, match):
     with pytest.raises(error, match=match):
         analyze(source, y, kernel=kernel)
+
+
+def test_training_sets_of_the_curve_are_at_most_a_quarter():
+    """150 / 4 rounds to 38, for which the theory was not measured to be good."""
+    X, y = noisy_plane(150, np.random.default_rng(2))
+    curve = analyze(X, y, kernel=Laplace(1.5))["curve"].to_dataset()
+    assert curve["num_samples"].values.tolist() == [9, 18, 37]
+    assert np.all(np.isfinite(curve["low"].values))

@@ -44,3 +44,8 @@ def test_the_rougher_kernel_decides_the_exponent():
 def test_laws_that_do_not_fit():
     with pytest.raises(ArgumentError, match="sphere"):
         (Laplace() + NeuralTangent()).decay_exponent(3)
+
+
+def test_a_constant_is_one_for_inputs_of_any_size():
+    X = np.full((2, 1), 1e308)
+    np.testing.assert_array_equal(Constant(2.0)(X, -X), 2.0)

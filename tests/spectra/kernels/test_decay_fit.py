@@ -45,6 +45,9 @@ def test_few_samples_bend_a_power_law():
     size = np.geomspace(4.1, 32, 40)
     bent = {"log_kappa": -3 * size**0.4 / 0.4, "df1": size, "df2": (1 - 1 / (3 * size**0.4)) * size}
     assert fit_decay(ResolvedCurve(**bent, num_samples=40)).law == "ambiguous"
+    steep = {"log_kappa": -3 * size, "df1": size, "df2": (1 - 1 / (3 * size)) * size}
+    assert fit_decay(ResolvedCurve(**steep, num_samples=40)).law == "ambiguous"
+    assert fit_decay(ResolvedCurve(**steep, num_samples=400)).law == "exponential"
     # Where rounding and not the sample ends the curve, the same shape is a law.
     assert fit_decay(ResolvedCurve(**bent, num_samples=400)).law == "exponential"
 

@@ -80,3 +80,7 @@ def test_ranks_in_single_precision():
     K = (X @ X.T / 3 + 1) ** 2
     spectrum = gram_spectrum(K)
     assert steps_of(spectrum, error=rounding(spectrum, K.astype(float))).rank == 10
+
+
+def test_nothing_above_rounding_is_no_step():
+    assert steps_of(spectrum_of(1 / np.arange(1.0, 60.0), eps=0.9)).law == "none"

@@ -68,3 +68,9 @@ def test_what_is_not_listed_lies_between_the_bounds():
         np.testing.assert_array_equal(whole[f"{name}_low"], whole[f"{name}_high"])
         assert np.all((table[f"{name}_low"] <= whole[name]) & (whole[name] <= table[f"{name}_high"]))
     assert table["is_trustworthy"].values.tolist() == [False, True, True]
+
+
+def test_a_ridge_that_hides_df1_in_rounding_is_not_trusted():
+    table = dimension_of_spectrum(GramSpectrum.of_eigenvalues(np.ones(100)), np.array([1.0, 1e18]), level=0.95)
+    assert table["is_trustworthy"].values.tolist() == [True, False]
+    assert "rounding" in table["why"].values[1]

@@ -156,3 +156,10 @@ def test_exponents():
     assert Linear().decay_exponent(1) == Polynomial().decay_exponent(1) == math.inf
     with pytest.raises(ArgumentError, match="dimension"):
         NeuralTangent().decay_exponent(1)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+@pytest.mark.parametrize("order", [0, 1])
+def test_arc_cosine_kernels_in_extreme_units(order, unit):
+    X = points(8, 3)
+    np.testing.assert_allclose(ArcCosine(order)(unit * X) / unit**order / unit**order, ArcCosine(order)(X), rtol=1e-13)

@@ -96,3 +96,12 @@ def test_equal_eigenvalues_have_the_least_exponent(n):
 def test_bad_input(source, ridge, error):
     with pytest.raises(error):
         effective_dimension(source, ridge)
+
+
+def test_unlisted_eigenvalues_that_are_larger_than_the_listed_ones():
+    spectrum = GramSpectrum.of_eigenvalues([4.0, 1.0], num_samples=4, residual_trace=100.0)
+    found = effective_dimension(spectrum, 1.0)
+    assert not found.is_trustworthy
+    for rest in ([50.0, 50.0], [100.0, 0.0], [97.0, 3.0]):
+        exact = sum(w / (w + 1.0) for w in (4.0, 1.0, *rest))
+        assert found.df1_low - 1e-12 <= exact <= found.df1_high + 1e-12

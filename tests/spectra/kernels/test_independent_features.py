@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from spectra.errors import ArgumentError
-from spectra.kernels.independent_features import independent_features
+from spectra.kernels.eigendecay import eigendecay
+from spectra.kernels.gram import GramSpectrum
+from spectra.kernels.independent_features import features_of_law, independent_features
 
 POWERS = {"1.5": np.arange(1, 1001.0) ** -1.5, "2": np.arange(1, 1001.0) ** -2}
 FAST = {"0.05": np.exp(-0.05 * np.arange(1, 1001.0)), "0.1": np.exp(-0.1 * np.arange(1, 1001.0))}
@@ -57,3 +59,9 @@ def test_fewer_features_than_samples_have_no_lower_bound():
 def test_bad_populations(settings):
     with pytest.raises(ArgumentError):
         independent_features([1.0, 0.5], **settings)
+
+
+def test_a_law_for_a_matrix_of_few_positive_eigenvalues():
+    found = GramSpectrum.of_eigenvalues([3.0, 2.0, 1.0] + [0.0] * 97)
+    law = eigendecay(1 / np.arange(1.0, 300.0) ** 2)
+    assert features_of_law(found, law).smallest > 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.errors import ArgumentError, NonFiniteError
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
 from spectra.kernels.dimension_table import QUANTITIES
 from spectra.kernels.large import kernel_dimension
 from spectra.kernels.stationary import RBF, Laplace
@@ -73,3 +73,41 @@ def test_bad_input():
             kernel_dimension(RBF(1.0), np.full((3, 2), np.nan), 1.0, dense_up_to=limit)
         with pytest.raises(ArgumentError):
             kernel_dimension(lambda A, B: np.zeros((len(A), len(B))), X, 1.0, dense_up_to=limit)
+
+
+@pytest.mark.parametrize(
+    ("X", "error"),
+    [
+        (3.0, ShapeError),
+        (None, ShapeError),
+        (np.arange(5.0), ShapeError),
+        (np.ones((3, 2)) * 1j, BackendError),
+        (np.ma.masked_array(np.eye(3)), BackendError),
+    ],
+)
+@pytest.mark.parametrize("dense", [0, 100])
+def test_samples_that_are_none(X, error, dense):
+    with pytest.raises(error):
+        kernel_dimension(lambda X, Y: X @ Y.T, X, 0.1, dense_up_to=dense)
+
+
+def test_kernels_that_are_none():
+    with pytest.raises(ArgumentError, match="kernel"):
+        kernel_dimension(3, points(5), 0.1)
+    with pytest.raises(ShapeError, match="kernel"):
+        kernel_dimension(lambda X, Y: np.eye(2), points(5), 0.1)
+
+
+def test_a_kernel_in_single_precision_has_its_rounding():
+    def single(X, Y):
+        return RBF()(X, Y).astype(np.float32)
+
+    table = kernel_dimension(single, points(30), 0.0)
+    assert table["effective_ridge"].item() > 30 * np.finfo(np.float32).eps
+
+
+def test_products_on_a_strict_library():
+    xs = pytest.importorskip("array_api_strict")
+    X, settings = points(60), {"dense_up_to": 0, "num_columns": 3}
+    found = kernel_dimension(Laplace(0.2), xs.asarray(X), 0.1, **settings)
+    np.testing.assert_allclose(found["df1"], kernel_dimension(Laplace(0.2), X, 0.1, **settings)["df1"], rtol=1e-12)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
 from spectra.kernels.length_scale import median_distance
 from tests.spectra.kernels.kernel_cases import of, points
 
@@ -64,3 +64,8 @@ def test_equal_points_are_refused(n):
 def test_arguments_that_cannot_be(X, settings, error):
     with pytest.raises(error):
         median_distance(X, **settings)
+
+
+def test_masks_are_not_ignored():
+    with pytest.raises(BackendError, match="mask"):
+        median_distance(np.ma.masked_array(np.eye(3), mask=np.eye(3)))

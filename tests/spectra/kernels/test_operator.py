@@ -218,3 +218,15 @@ def test_on_the_device(dtype):
         product = kernel_operator(kernel, of(cupy, X, dtype), block=128) @ of(cupy, V, dtype)
         tolerance = (1e-5 if dtype == "float32" else 1e-12) * np.max(np.abs(expected))
         np.testing.assert_allclose(to_host(product), expected, atol=tolerance)
+
+
+def test_a_template_that_is_no_array():
+    with pytest.raises(BackendError, match="like must be an array"):
+        kernel_operator(RBF(), points(4, 2), like="float32")
+
+
+def test_parameters_that_learn_leave_no_graph():
+    torch = pytest.importorskip("torch")
+    scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    X = torch.asarray(points(4, 2))
+    assert not kernel_diagonal(lambda X, Y: torch.exp(-torch.cdist(X, Y) / scale), X).requires_grad

@@ -111,3 +111,23 @@ def test_checked_points():
         as_pair(X, np.ones((3, 3)))
     with pytest.raises(BackendError, match="share"):
         as_pair(X, np.ones((3, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("precise", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("outlier", [1e4, 1e8, 1e20, 1e30])
+def test_an_outlier_leaves_other_distances_as_they_are(outlier, dtype, precise):
+    X = np.random.default_rng(0).standard_normal((12, 5)).astype(dtype)
+    X[-1] = outlier
+    found = squared_distances(X, X.copy(), precise=precise)
+    exact = differences(X[:-1].astype(float), X[:-1].astype(float))
+    np.testing.assert_allclose(found[:-1, :-1], exact, rtol=20 * np.finfo(dtype).eps, atol=0)
+    assert np.all(found[:-1, -1] > min(outlier**2 / 2, float(np.finfo(dtype).max)))
+    assert found[-1, -1] == 0
+
+
+@pytest.mark.parametrize("d", [1, 5])
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 1e-310), (np.float64, 1e-200), (np.float32, 1e-50)])
+def test_a_tiny_length_scale_leaves_copies_only(dtype, scale, d):
+    X = np.random.default_rng(0).standard_normal((6, d)).astype(dtype)
+    np.testing.assert_array_equal(squared_distances(X, X, scale=scale), np.where(np.eye(6) > 0, 0.0, np.inf))

@@ -61,3 +61,11 @@ def test_bad_input(values, error):
         effective_ranks(values)
     with pytest.raises(ArgumentError):
         effective_ranks([1.0], residual_trace=-1.0)
+
+
+def test_eigenvalues_whose_squares_underflow():
+    found = effective_ranks(np.exp(-np.arange(700.0)))
+    q = np.exp(-1.0)
+    np.testing.assert_allclose(found.r[:600], 1 / (1 - q), rtol=1e-13)
+    np.testing.assert_allclose(found.R[:600], (1 + q) / (1 - q), rtol=1e-13)
+    np.testing.assert_allclose(effective_ranks([1e150, 1e-200, 1e-200]).R, [1.0, 2.0, 1.0], rtol=1e-15)

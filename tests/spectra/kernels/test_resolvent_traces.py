@@ -179,3 +179,12 @@ def test_tiny(n):
 def test_bad_input(A, ridges, options, error):
     with pytest.raises(error):
         resolvent_traces(A, ridges, **options)
+
+
+@pytest.mark.parametrize("n", [3, 70, 300])
+def test_rounding_of_eigenvalues_that_are_zero_is_told(n):
+    K = np.diag([1.0] + [0.0] * (n - 1))
+    table = resolvent_traces(K, [0.0, 1e-3])
+    assert table["df1_low"].values[0] <= 1.0 <= table["df1_high"].values[0]
+    assert table["is_trustworthy"].values.tolist() == [False, True]
+    assert table["df1"].values[1] == pytest.approx(1 / 1.001, rel=1e-9)

@@ -4,7 +4,7 @@ import pytest
 from spectra.errors import ArgumentError, ShapeError
 from spectra.kernels.eigenlearning import eigenlearning
 from spectra.kernels.gram import GramSpectrum
-from spectra.kernels.ridge_fit import RidgeFit, checked_ridges, ridge_fit
+from spectra.kernels.ridge_fit import RidgeFit, checked_ridges, require_usable_size, ridge_fit
 from tests.spectra.kernels.ridge_problems import laplace
 
 
@@ -90,3 +90,17 @@ def test_power_and_variance():
 def test_ridges_that_cannot_be(ridges, error):
     with pytest.raises(error):
         checked_ridges(ridges)
+
+
+def test_targets_whose_squares_are_no_numbers_are_refused():
+    with pytest.raises(ArgumentError, match="choose another unit"):
+        ridge_fit(np.eye(3), [1e160, 0.0, 1.0])
+    with pytest.raises(ArgumentError, match="choose another unit"):
+        require_usable_size(np.array([1e-160, 0.0]))
+    assert require_usable_size(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
+def test_a_variance_of_rounding_is_none(unit):
+    assert ridge_fit(np.eye(7), np.full(7, 0.1 * unit)).label_variance == 0
+    assert ridge_fit(np.eye(2), [unit, -unit]).label_variance == pytest.approx(unit**2)

@@ -124,3 +124,17 @@ def test_bad_input(change, error):
     given = {"operator": np.eye(5), "y": np.ones(5), "ridge": 1.0} | change
     with pytest.raises(error):
         solve_ridge(given.pop("operator"), given.pop("y"), given.pop("ridge"), **given)
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [(np.float64, 1e-170), (np.float32, 1e-30), (np.float32, 1e30)])
+def test_targets_whose_squares_leave_the_range(dtype, unit):
+    K = np.diag([3.0, 1.0]).astype(dtype)
+    found = solve_ridge(K, np.array([4.0, 2.0], dtype=dtype) * dtype(unit), 1.0)
+    assert found.is_trustworthy
+    np.testing.assert_allclose(found.coefficients[:, 0] / dtype(unit), 1.0, rtol=1e-5)
+
+
+def test_matrices_whose_inverse_squares_leave_the_range():
+    K, unit = np.diag([3.0, 1.0]).astype(np.float32), np.float32(1e-30)
+    found = solve_ridge(K * unit, np.array([4.0, 2.0], dtype=np.float32), float(unit))
+    np.testing.assert_allclose(found.squared_form * float(unit) ** 2, 2.0, rtol=1e-5)

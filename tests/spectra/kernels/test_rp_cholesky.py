@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import lapack, solve_triangular
 
-from spectra.errors import ArgumentError, NonFiniteError, NotSymmetricError, ShapeError
+from spectra.errors import ArgumentError, BackendError, NonFiniteError, NotSymmetricError, ShapeError
 from spectra.kernels.rp_cholesky import rp_cholesky, rp_cholesky_of_gram
 from spectra.kernels.stationary import RBF, Laplace
 
@@ -190,3 +190,44 @@ def test_not_a_gram_matrix():
         rp_cholesky_of_gram(-np.eye(3), num_columns=1)
     with pytest.raises(ArgumentError, match="positive semidefinite"):
         rp_cholesky_of_gram(np.array([[1.0, 2.0], [2.0, 1.0]]), num_columns=2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "error"),
+    [
+        (3, ArgumentError),
+        (lambda X, Y: None, BackendError),
+        (lambda X, Y: np.ones((len(X), len(Y))).tolist(), BackendError),
+        (lambda X, Y: np.ones((len(X), len(Y)), dtype=complex), BackendError),
+        (lambda X, Y: np.ones(len(X)), ShapeError),
+    ],
+)
+def test_kernels_that_return_no_block(kernel, error):
+    with pytest.raises(error):
+        rp_cholesky(kernel, points(9), num_columns=2)
+
+
+def test_kernels_of_integers():
+    found = rp_cholesky(lambda X, Y: np.ones((len(X), len(Y)), dtype=int), points(9) > 0, num_columns=2)
+    np.testing.assert_allclose(found.eigenvalue, [9.0])
+
+
+@pytest.mark.parametrize("n", [5, 100])
+def test_evaluations_are_counted(n):
+    counted = []
+
+    def kernel(X, Y):
+        counted.append(len(X) * len(Y))
+        return np.exp(-np.sum((X[:, None] - Y[None]) ** 2, axis=2))
+
+    found = rp_cholesky(kernel, points(n), num_columns=4)
+    # one entry tells the dtype
+    assert found.num_evaluations == sum(counted) - 1
+
+
+def test_parameters_that_learn_leave_no_graph():
+    torch = pytest.importorskip("torch")
+    scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    X = torch.asarray(points(9)).requires_grad_()
+    found = rp_cholesky(lambda X, Y: torch.exp(-(torch.cdist(X, Y) ** 2) / scale), X, num_columns=4)
+    assert not found.factor.requires_grad

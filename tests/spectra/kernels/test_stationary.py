@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
 
+from spectra.errors import ArgumentError
 from spectra.kernels.stationary import RBF, Laplace, Matern, Periodic, matern_bessel
 from tests.spectra.kernels.kernel_cases import points
 
@@ -98,3 +99,22 @@ def test_exponents():
     assert Laplace().decay_exponent(5) == 1.2
     assert Matern(nu=2.5).decay_exponent(5) == 2.0
     assert Matern(nu=math.inf).decay_exponent(5) == RBF().decay_exponent(5) == Periodic().decay_exponent(5) == math.inf
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("nu", [0.5, 0.7, 1.5, 2.5, 2.6, 40.0, 50.0, math.inf])
+def test_far_points_have_nothing_in_common(nu, dtype):
+    X = np.array([[0.0], [1e6], [1e10], [1e30]], dtype=dtype)
+    np.testing.assert_array_equal(Matern(nu=nu)(X), np.eye(4))
+    np.testing.assert_array_equal(Matern(nu=nu)(np.hstack([X, X, X])), np.eye(4))
+
+
+@pytest.mark.parametrize("scale", ["1", "a", [1.0, [2.0]], ["a"], 1j, np.complex128(1.0), np.array([1j]), 10**400, {}])
+def test_length_scales_that_are_no_numbers(scale):
+    with pytest.raises(ArgumentError):
+        RBF(scale)
+
+
+def test_orders_that_are_no_number():
+    with pytest.raises(ArgumentError, match="nu"):
+        Matern(nu=np.array([1.0, 2.0]))

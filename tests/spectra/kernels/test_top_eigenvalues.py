@@ -88,3 +88,25 @@ def test_bad_input():
         top_eigenvalues_of_operator(np.eye(3), num=1, start=np.ones(4))
     with pytest.raises(NotSymmetricError):
         top_eigenvalues_of_operator(np.triu(np.ones((50, 50))), num=1)
+
+
+def test_lists_are_taken_by_both_methods():
+    X = points(40)
+    for columns in (2, 40):
+        found = top_eigenvalues(Laplace(0.1), X.tolist(), num=3, num_columns=columns)
+        np.testing.assert_allclose(found.eigenvalue, top_eigenvalues(Laplace(0.1), X, num=3).eigenvalue, rtol=1e-6)
+
+
+@pytest.mark.parametrize("tolerance", [None, "a", np.array([0.1, 0.2])])
+def test_tolerances_that_are_no_numbers(tolerance):
+    with pytest.raises(ArgumentError, match="tolerance"):
+        top_eigenvalues(Laplace(), points(9), num=1, tolerance=tolerance)
+    with pytest.raises(ArgumentError, match="tolerance"):
+        top_eigenvalues_of_operator(np.eye(3), num=1, tolerance=tolerance)
+
+
+def test_fewer_columns_than_start_vectors_on_a_strict_library():
+    xs = pytest.importorskip("array_api_strict")
+    X = points(40)
+    found = top_eigenvalues(Laplace(0.1), xs.asarray(X), num=3, num_columns=2)
+    np.testing.assert_allclose(found.eigenvalue, top_eigenvalues(Laplace(0.1), X, num=3).eigenvalue, rtol=1e-6)

@@ -34,3 +34,11 @@ def test_zero_points_are_orthogonal_to_others():
     X = np.array([[0.0, 0.0], [1.0, 0.0]])
     assert norms_with_bias(X, 0.0).tolist() == [0.0, 1.0]
     assert sizes_and_versines(X, X, 0.0)[1].round(15).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 30, 300])
+def test_opposite_directions_are(d):
+    X = np.random.default_rng(0).standard_normal((20, d))
+    versine = np.diag(sizes_and_versines(X, -2.5 * X, 0.0)[1])
+    np.testing.assert_array_equal(versine, 2.0)
+    np.testing.assert_array_equal(angle(versine), np.pi)

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import eigh
 
+from spectra.frozen import Vector
 from spectra.kernels.gram import GramSpectrum
 
-__all__ = ["EQUAL", "Steps", "resolvable", "rounding", "steps_of"]
+__all__ = ["EQUAL", "Steps", "largest_step", "resolvable", "rounding", "steps_of"]
 
 #: Eigenvalues up to this multiple of the rounding errors are rounding (measured).
 NOISE = 10.0
@@ -35,6 +36,8 @@ DROP, FLAT, LEVEL = 10.0, 7.0, 1.5
 #: Without a drop, a rest of equal eigenvalues is a plateau: those at 50 and 90 % differ by less than this factor
 #: (measured: a nugget has 1.000, Laplace kernels in up to 50 dimensions 1.06 and more, designs 1.9 and more).
 EQUAL = 1.05
+#: Eigenvalues that stand before the first step that is looked for.
+FIRST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,32 @@ def steps_of(spectrum: GramSpectrum, *, error: float | None = None) -> Steps:
         above = int(np.sum(values > EQUAL * rest))
         return Steps(law="plateau", rank=above, level=rest, drop=float(values[0]) / rest, is_level=True)
     return Steps(law="none", is_level=_spread(values) < LEVEL)
+
+
+def largest_step(values: Vector, exponent: float, *, num: int) -> tuple[float, int]:
+    """Return the largest ratio of neighbors beyond that of a power law, and after how many eigenvalues it stands.
+
+    Parameters
+    ----------
+    values : ndarray, shape (m,)
+        Eigenvalues, descending.
+    exponent : float
+        Of the power law.
+    num : int
+        Eigenvalues that are looked at; the first four are left out.
+
+    Examples
+    --------
+    >>> largest_step(np.array([1.0] * 6 + [0.1] * 6), 1.0, num=11)[1]
+    6
+    """
+    index = np.arange(FIRST, min(num, values.size))
+    index = index[values[index] > 0]
+    if index.size == 0:
+        return 1.0, 0
+    ratio = values[index - 1] / values[index] / (1 + 1 / index) ** exponent
+    best = int(np.argmax(ratio))
+    return float(ratio[best]), int(index[best])
 
 
 def _spread(values: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.kernels.decay_steps import resolvable, rounding, steps_of
+from spectra.kernels.decay_steps import largest_step, resolvable, rounding, steps_of
 from spectra.kernels.gram import GramSpectrum, gram_spectrum
 
 EPS = np.finfo(np.float32).eps
@@ -84,3 +84,12 @@ def test_ranks_in_single_precision():
 
 def test_nothing_above_rounding_is_no_step():
     assert steps_of(spectrum_of(1 / np.arange(1.0, 60.0), eps=0.9)).law == "none"
+
+
+def test_the_largest_step_stands_out_of_a_power_law():
+    values = np.arange(1, 101.0) ** -2
+    assert largest_step(values, 2.0, num=80)[0] == pytest.approx(1)
+    values[20:] /= 5
+    step, after = largest_step(values, 2.0, num=80)
+    assert (step, after) == (pytest.approx(5), 20)
+    assert largest_step(values[:3], 2.0, num=80) == (1.0, 0)

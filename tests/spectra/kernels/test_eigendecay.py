@@ -7,6 +7,7 @@ import spectra
 from spectra.errors import ArgumentError, NonFiniteError, NotSymmetricError, ShapeError
 from spectra.kernels.decay_result import EIGENDECAY_SCHEMA
 from spectra.kernels.eigendecay import eigendecay
+from spectra.kernels.stationary import RBF, Laplace
 
 
 def distances(X, Y):
@@ -180,3 +181,11 @@ def test_coverage_of_intervals():
 def test_bad_input(source, settings, error):
     with pytest.raises(error):
         eigendecay(source, **settings)
+
+
+def test_a_staircase_is_remarked():
+    X = np.random.default_rng(1).standard_normal((400, 50))
+    found = eigendecay(RBF(10.0)(X))
+    assert any("fall in steps, after 5" in remark for remark in found.remarks)
+    smooth = eigendecay(Laplace(1.0)(X[:, :1]))
+    assert not any("steps" in remark for remark in smooth.remarks)

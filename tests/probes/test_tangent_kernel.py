@@ -14,6 +14,8 @@ from torch.nn.utils import parametrizations
 
 import probes
 from probes.operators import GaussNewtonOperator
+from probes.operators.tangent import choice, routes
+from probes.operators.tangent.contraction import JacobianRows
 from probes.state import differentiable
 from probes.tangent_kernel import EmpiricalNTK, empirical_ntk
 from spectra.errors import ArgumentError, NonDeterministicError, NonFiniteError, ShapeError, TaskError
@@ -192,7 +194,9 @@ def test_ways_agree(name):
         assert found.num_parameters == jacobian.shape[2]
         assert torch.equal(found.kernel, found.kernel.T)
         as_gram(found.kernel)
-    assert empirical_ntk(model, inputs).method == "structured"
+    auto = empirical_ntk(model, inputs)
+    assert auto.method in ("structured", "contraction")
+    assert relative_error(auto.kernel, reduced(jacobian, jacobian, "trace")) <= AGREEMENT
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "transformer", "embedding of many tokens", "batch norm"])
@@ -264,9 +268,10 @@ def test_outputs_are_reductions_of_the_full_kernel():
 def test_units(scale):
     model = nn.Linear(3, 2, bias=False).double()
     inputs = normal(5, 3)
-    found = empirical_ntk(model, scale * inputs)
-    assert relative_error(found.kernel, scale**2 * inputs @ inputs.T) <= 1e-14
-    assert found.method == "structured"
+    for method in METHODS:
+        found = empirical_ntk(model, scale * inputs, method=method)
+        assert relative_error(found.kernel, scale**2 * inputs @ inputs.T) <= 1e-14
+        assert found.method == method
 
 
 def test_sizes_of_one():
@@ -304,7 +309,7 @@ def test_parameter_subsets(name, spec):
     found = {m: empirical_ntk(model, inputs, parameters=spec, method=m).kernel for m in METHODS}
     for parameter_name, p in model.named_parameters():
         p.requires_grad_(parameter_name in chosen)
-    frozen = empirical_ntk(model, inputs)
+    frozen = empirical_ntk(model, inputs, method="structured")
     assert frozen.method == "structured"
     jacobian = dense_jacobian(model, inputs)
     for kernel in (*found.values(), frozen.kernel):
@@ -379,7 +384,12 @@ UNRULED = {
         "mixed",
         "there is no rule for MultiheadAttention",
     ),
-    "samples on the second axis": (lambda: SamplesLast().double(), normal(8, 8, 5), "contraction", "differs by"),
+    "samples on the second axis": (
+        lambda: SamplesLast().double(),
+        normal(8, 8, 5),
+        "contraction",
+        "",
+    ),
     "samples not on the first axis": (lambda: SamplesLast().double(), normal(8, 7, 5), "contraction", "no axis of"),
     "frequencies": (
         lambda: sequential(nn.Embedding(4, 3, scale_grad_by_freq=True), nn.Flatten(), nn.Linear(6, 9)),
@@ -409,18 +419,171 @@ def test_what_has_no_rule_is_contracted(name):
     expected = [dense_jacobian(model, inputs[i : i + 1]) for i in range(len(inputs))]
     jacobian = torch.cat(expected)
     for outputs in OUTPUTS:
-        found = empirical_ntk(model, inputs, outputs=outputs)
+        asked = "structured" if method == "mixed" else "auto"
+        found = empirical_ntk(model, inputs, outputs=outputs, method=asked)
         assert found.method == method, found.why
         assert reason in found.why
         assert relative_error(found.kernel, reduced(jacobian, jacobian, outputs)) <= AGREEMENT
 
 
 def test_structure_that_is_asked_for_and_not_there():
-    with pytest.raises(TaskError, match="differs by"):
+    with pytest.raises(TaskError, match="do not belong to the samples in order"):
         empirical_ntk(seeded(SamplesLast).double(), normal(8, 8, 5), method="structured")
     model = Recurrent().double()
     with pytest.raises(TaskError, match=r"layer with a rule; there is none \(cells.weight_ih_l0"):
         empirical_ntk(model, normal(5, 4, 3), method="structured", parameters="cells")
+
+
+class Shuffled(nn.Module):
+    """Exchanges two samples for the first layer, and puts them back, where the batch is whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(6, 20), nn.Linear(20, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        order = [0, 2, 1, 3, 4, 6, 5, 7] if len(x) == 8 else list(range(len(x)))
+        return self.outer(torch.tanh(self.inner(x[order])[order]))
+
+
+class Experts(nn.Module):
+    """Sends every token to one of two layers by its first number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts, self.outer = nn.ModuleList([nn.Linear(5, 12), nn.Linear(5, 12)]), nn.Linear(24, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.reshape(-1, 5)
+        found = tokens.new_zeros(len(tokens), 12)
+        for expert, mine in zip(self.experts, (tokens[:, 0] > 0, tokens[:, 0] <= 0), strict=True):
+            places = mine.nonzero()[:, 0]
+            found = found.index_put((places,), expert(tokens[places]))
+        return self.outer(torch.tanh(found).reshape(len(x), -1))
+
+
+def routed(*signs: tuple[int, int]) -> torch.Tensor:
+    """Return samples of two tokens that go to the layers with these signs."""
+    x = normal(len(signs), 2, 5)
+    x[..., 0] = x[..., 0].abs() * torch.tensor(signs, dtype=torch.float64)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs"),
+    [
+        (Shuffled, normal(8, 6)),
+        # Two tokens of one sample and none of its neighbor (4, 3): as many rows as samples, the judges' own in place.
+        (Experts, routed((1, -1), (-1, 1), (1, -1), (1, -1), (1, 1), (-1, -1), (-1, 1), (1, -1), (-1, 1))),
+    ],
+)
+def test_samples_out_of_order_where_no_judge_looks(build, inputs):
+    model = seeded(build).double()
+    jacobian = torch.cat([dense_jacobian(model, inputs[i : i + 1]) for i in range(len(inputs))])
+    found = empirical_ntk(model, inputs)
+    assert "do not belong to the samples in order" in found.why
+    assert relative_error(found.kernel, reduced(jacobian, jacobian, "trace")) <= AGREEMENT
+    with pytest.raises(TaskError, match="do not belong to the samples in order"):
+        empirical_ntk(model, inputs, method="structured")
+
+
+def test_rows_of_the_jacobian_are_the_judge():
+    model, inputs = case("mlp")
+    # A hook for all modules comes before those of a module, which see its result.
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, args, result: result * 2 if module is model[0] else None
+    )
+    try:
+        jacobian = dense_jacobian(model, inputs)
+        found = empirical_ntk(model, inputs)
+        assert "differs by" in found.why
+        assert relative_error(found.kernel, reduced(jacobian, jacobian, "trace")) <= AGREEMENT
+        with pytest.raises(TaskError, match="differs by"):
+            empirical_ntk(model, inputs, method="structured")
+    finally:
+        hook.remove()
+
+
+def test_the_cheaper_way_is_chosen():
+    wide = seeded(lambda: sequential(nn.Linear(9, 30), nn.Tanh(), nn.Linear(30, 2))).eval()
+    inputs = normal(7, 9)
+    found = empirical_ntk(wide, inputs)
+    assert (found.method, found.why) == ("structured", "every parameter belongs to a layer with a rule.")
+    narrow = seeded(lambda: sequential(nn.Linear(9, 1))).eval()
+    found = empirical_ntk(narrow, inputs)
+    assert found.method == "contraction"
+    assert found.why == "rules would save too little, they leave 100% of the multiplications for a pair of samples."
+
+
+@pytest.mark.parametrize(("least", "method"), [(1e9, "contraction"), (1e3, "structured")])
+def test_a_smaller_part_suffices_where_much_is_saved(least, method, monkeypatch):
+    monkeypatch.setattr(choice, "AT_LENGTH", least)
+    model = seeded(lambda: sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2))).eval()
+    # 2 (6 + 1) 9 + 2 (9 + 1) 2 = 166 by rows; (6 + 2 * 9 + 24) + (9 + 2 * 2 + 24) = 85 by rules, 51%.
+    found = empirical_ntk(model, normal(9, 6))
+    assert found.method == method
+    assert ("they leave 51%" in found.why) == (method == "contraction")
+
+
+def test_rules_are_chosen_where_rows_do_not_fit():
+    model = seeded(lambda: sequential(nn.Linear(64, 64))).eval()
+    inputs = normal(9, 4, 64)
+    within = empirical_ntk(model, inputs, outputs="sum")
+    beyond = empirical_ntk(model, inputs, outputs="sum", memory_budget=400_000)
+    assert (within.method, beyond.method) == ("contraction", "structured")
+    assert relative_error(beyond.kernel, within.kernel) <= AGREEMENT
+
+
+def test_what_passes_counts_in_the_budget(monkeypatch):
+    """Gradients of few numbers, formed from many positions."""
+    sizes = []
+    features = routes.features
+    monkeypatch.setattr(
+        routes,
+        "features",
+        lambda workload, batch, *args, **options: (
+            sizes.append(batch.size) or features(workload, batch, *args, **options)
+        ),
+    )
+    model, inputs = (
+        seeded(lambda: sequential(nn.Conv1d(1, 1, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())),
+        normal(9, 1, 502),
+    )
+    jacobian = dense_jacobian(model, inputs)
+    # 500 patches of 3 numbers, gradients of one head and of the certificate, in float64: 20 kB. An eighth of the budget
+    # is for a block.
+    found = empirical_ntk(model, inputs, method="structured", memory_budget=8 * 2 * 20_000)
+    assert max(sizes) == 2
+    assert relative_error(found.kernel, reduced(jacobian, jacobian, "trace")) <= AGREEMENT
+
+
+@pytest.mark.parametrize("method", ["contraction", "matrix_free"])
+def test_graphs_count_in_the_budget(method, monkeypatch):
+    sizes = []
+    rows = JacobianRows.rows
+    monkeypatch.setattr(
+        JacobianRows,
+        "rows",
+        lambda self, index, batch, heads: sizes.append(batch.size) or rows(self, index, batch, heads),
+    )
+
+    class Wide(nn.Module):
+        """Few parameters, and a graph of 80 kB for each sample."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return torch.sin(self.layer(x) * torch.ones(10_000, dtype=torch.float64)).mean(1, keepdim=True)
+
+    model, inputs = seeded(Wide).double(), normal(64, 2)
+    jacobian = dense_jacobian(model, inputs)
+    sizes.clear()
+    found = empirical_ntk(model, inputs, method=method, memory_budget=20_000_000)
+    assert relative_error(found.kernel, reduced(jacobian, jacobian, "trace")) <= AGREEMENT
+    assert max(sizes) == 16 if method == "contraction" else max(sizes) < 16
 
 
 def test_what_cannot_be_mapped_is_differentiated_sample_by_sample():

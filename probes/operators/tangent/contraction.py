@@ -11,6 +11,7 @@ from torch.func import vjp, vmap
 from probes.batch import Batch, map_tensors, tensors_in
 from probes.operators.explanations import require_finite
 from probes.operators.rows import empty_rows, fill_row
+from probes.operators.tangent.bundle import Bundle
 from probes.operators.tangent.features import Rows
 from probes.operators.tangent.recording import unmapped_is_fine
 from probes.operators.workload import Workload
@@ -37,8 +38,8 @@ class JacobianRows:
     way: str = "mapped"
     why: str = field(default="", init=False)
 
-    def rows(self, index: int, batch: Batch, heads: Tensor) -> Rows:
-        """Return the rows of a batch's samples for each head, (K, N, P).
+    def rows(self, index: int, batch: Batch, heads: Tensor) -> Bundle:
+        """Return the rows of a batch's samples for each head, (N, K, P), by one or several parts of the parameters.
 
         Parameters
         ----------
@@ -63,21 +64,20 @@ class JacobianRows:
         with self.workload.evaluating(index, batch):
             return _checked(self._one_by_one(index, batch, heads))
 
-    def _mapped(self, index: int, batch: Batch, heads: Tensor) -> Tensor:
-        """Return rows by ``vmap`` of a vector-Jacobian product over samples and heads."""
+    def _mapped(self, index: int, batch: Batch, heads: Tensor) -> list[Tensor]:
+        """Return rows by ``vmap`` of a vector-Jacobian product over samples and heads, parameter by parameter.
+
+        They are not joined, for that would be a copy of everything.
+        """
         function, point = self._function(index, batch)
         leaves = tensors_in(batch.inputs)
 
-        def of_sample(*sample: Tensor) -> Tensor:
+        def of_sample(*sample: Tensor) -> tuple[Tensor, ...]:
             pull = vjp(lambda *tensors: function(tensors, sample), *point)[1]
-
-            def of_head(head: Tensor) -> Tensor:
-                return torch.cat([part.reshape(-1) for part in pull(head)])
-
-            return vmap(of_head)(heads)
+            return vmap(pull)(heads)  # type: ignore[no-any-return]
 
         with unmapped_is_fine():
-            return vmap(of_sample, out_dims=1)(*leaves).detach()
+            return [part.detach().reshape(*part.shape[:2], -1) for part in vmap(of_sample)(*leaves)]
 
     def _function(self, index: int, batch: Batch) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         """Return the outputs of a sample (o,) as a function of parameters and its tensors, and the parameters."""
@@ -91,7 +91,7 @@ class JacobianRows:
 
         return function, tuple(tensor.detach() for tensor in piece.tensors)
 
-    def _one_by_one(self, index: int, batch: Batch, heads: Tensor) -> Tensor:
+    def _one_by_one(self, index: int, batch: Batch, heads: Tensor) -> list[Tensor]:
         """Return rows by backward passes through the live model, a sample and a head at a time."""
         parts = []
         for i in range(batch.size):
@@ -103,9 +103,10 @@ class JacobianRows:
                 found = torch.autograd.grad(outputs, piece.tensors, cotangent, retain_graph=True, allow_unused=True)
                 fill_row(row, found, piece.tensors)
             parts.append(rows)
-        return torch.stack(parts, dim=1)
+        return [torch.stack(parts)]
 
 
-def _checked(rows: Tensor) -> Rows:
-    require_finite(rows, "the Jacobian of the outputs")
-    return Rows(rows)
+def _checked(parts: list[Tensor]) -> Bundle:
+    for part in parts:
+        require_finite(part, "the Jacobian of the outputs")
+    return Bundle({"": [Rows(part) for part in parts]})

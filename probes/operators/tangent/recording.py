@@ -10,11 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from probes.operators.ladder import AGREEMENT
 from probes.operators.tangent.features import Features
 from probes.operators.tangent.rules import Layer, NoRule
 
 __all__ = ["Recording", "combined", "unmapped_is_fine", "uses_of"]
 
+#: Gradients of layers agree to so many units of rounding of the largest ones of all layers: sums of some thousands of
+#: numbers that cancel.
+ROUNDING = 64
 #: Heads whose gradients go through the graph at once.
 HEADS = 16
 
@@ -88,7 +92,20 @@ class Recording:
                     found[name] = "it is used outside of its module too"
         return found
 
-    def features(self, outputs: Tensor, heads: Tensor) -> dict[str, list[Features]]:
+    def outline(self, num_samples: int) -> dict[str, list[Features]]:
+        """Return features of the right shapes for one head, without a backward pass: results stand for gradients.
+
+        Raises
+        ------
+        NoRule
+            The inputs of a layer do not have the structure that its rule needs.
+        """
+        return {
+            call.layer.path: call.layer.features(call.inputs, call.result.detach()[None], num_samples)
+            for call in self.calls
+        }
+
+    def features(self, outputs: Tensor, heads: Tensor, *, full: bool) -> dict[str, list[Features]]:
         """Return what each layer adds to the kernel of some combinations of the outputs.
 
         Parameters
@@ -97,22 +114,50 @@ class Recording:
             Of the watched forward pass; each row a function of one sample.
         heads : torch.Tensor, shape (K, o)
             Cotangents of the outputs of one sample.
+        full : bool
+            Whether all pairs of heads are wanted, which decides in what form features are cheapest.
 
         Raises
         ------
         NoRule
-            The inputs of a layer do not have the structure that its rule needs.
+            The inputs of a layer do not have the structure that its rule needs, or its rows do not belong to samples.
+
+        Notes
+        -----
+        One more backward pass, of a random combination of the heads, gives every sample a factor of its own. The rows
+        of a layer belong to the samples in their order if, and almost surely only if, their gradients have these
+        factors, whatever the model does with the samples on the way.
         """
         n = len(outputs)
         results = [call.result for call in self.calls]
-        gradients = _backward(outputs, results, heads)
+        weights, factors = _coefficients(len(heads), n)
+        weights, factors = weights.to(outputs), factors.to(outputs)
+        marked = combined(outputs, weights[None] @ heads) * factors.reshape(-1, *[1] * (outputs.ndim - 1))
+        gradients = _backward(outputs, results, torch.cat([combined(outputs, heads), marked]))
         found: dict[str, list[Features]] = {}
-        for call, gradient in zip(self.calls, gradients, strict=True):
+        scales = [0.0 if gradient is None else float(gradient.abs().amax()) for gradient in gradients]
+        noise = ROUNDING * torch.finfo(outputs.dtype).eps * max([*scales, 0.0])
+        for call, gradient, scale in zip(self.calls, gradients, scales, strict=True):
             if call.inputs._version != call.version:
                 raise NoRule(f"the inputs of {call.layer.path or 'the model'} are overwritten after use")
             if gradient is not None:
-                found[call.layer.path] = call.layer.features(call.inputs, gradient, n)
+                # The layer's own complaint of axes comes first.
+                parts = call.layer.features(call.inputs, gradient[:-1], n)
+                expected = torch.tensordot(weights, gradient[:-1].reshape(len(heads), n, -1), 1) * factors[:, None]
+                apart = float((expected - gradient[-1].reshape(n, -1)).abs().amax())
+                # What is not finite is another question.
+                if apart > AGREEMENT[outputs.dtype] * scale + noise:
+                    raise NoRule(f"the rows of {call.layer.path or 'the model'} do not belong to the samples in order")
+                found[call.layer.path] = [part.cheapest(full=full) for part in parts]
         return found
+
+
+def _coefficients(heads: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Return random weights of the heads, and factors of the samples, no two of them close."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(heads, generator=generator, dtype=torch.float64)
+    order = torch.randperm(samples, generator=generator)
+    return weights, torch.linspace(-1, 1, samples + 1, dtype=torch.float64)[1:][order]
 
 
 def combined(outputs: Tensor, heads: Tensor) -> Tensor:
@@ -144,19 +189,17 @@ def uses_of(outputs: Tensor) -> Counter[int]:
     return uses
 
 
-def _backward(outputs: Tensor, results: list[Tensor], heads: Tensor) -> list[Tensor | None]:
-    """Return gradients by the results for each head, (K, *result.shape); None where there is none."""
-    cotangents = combined(outputs, heads)
-    if len(heads) > 1:
-        try:
-            blocks = [_batched(outputs, results, block) for block in cotangents.split(HEADS)]
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, NotImplementedError):
-            # Some backward formulas cannot be mapped over several cotangents.
-            blocks = [_single(outputs, results, cotangent) for cotangent in cotangents]
-    else:
-        blocks = [_single(outputs, results, cotangents[0])]
+def _backward(outputs: Tensor, results: list[Tensor], cotangents: Tensor) -> list[Tensor | None]:
+    """Return gradients by the results for each cotangent, (K, *result.shape); None where there is none."""
+    try:
+        blocks = [_batched(outputs, results, block) for block in cotangents.split(HEADS)]
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError):
+        # Some backward formulas cannot be mapped over several cotangents.
+        blocks = [_single(outputs, results, cotangent) for cotangent in cotangents]
+    if len(blocks) == 1:
+        return blocks[0]
     return [None if parts[0] is None else torch.cat(parts) for parts in zip(*blocks, strict=True)]
 
 

@@ -10,14 +10,13 @@ from probes.batch import Batch
 from probes.operators.jacobian import JacobianOperator
 from probes.operators.ntk import Outputs
 from probes.operators.tangent.contraction import JacobianRows
-from probes.operators.tangent.features import Rows
 from probes.operators.tangent.rules import Layer
 from probes.operators.tangent.sides import Side
 from probes.operators.tangent.structured import features
 from probes.operators.tangent.tiles import Measured, Tiles, kernel_of
 from probes.operators.workload import Workload
 
-__all__ = ["COLUMNS", "Plan", "contraction", "matrix_free", "structured"]
+__all__ = ["COLUMNS", "KEPT", "Plan", "contraction", "matrix_free", "structured"]
 
 #: Columns of a matrix-free product at once.
 COLUMNS = 8
@@ -55,6 +54,11 @@ class Plan:
         return [self.left] if self.right is None else [self.left, self.right]
 
     @property
+    def num_heads(self) -> int:
+        """K: one head for a sum, else all outputs."""
+        return 1 if self.outputs == "sum" else self.left.num_outputs
+
+    @property
     def heads(self) -> Tensor:
         """Cotangents of the outputs of a sample whose kernels are wanted, (K, o)."""
         like, o = next(iter(self.left.workload.parameters.values())).detach(), self.left.num_outputs
@@ -69,8 +73,10 @@ class Plan:
         return kernel / self.left.num_outputs if self.outputs == "trace" else kernel
 
 
-def structured(plan: Plan, layers: Mapping[str, Layer], layers_right: Mapping[str, Layer]) -> Tensor:
-    """Return the part of the kernel that layers with a rule add.
+def structured(
+    plan: Plan, layers: Mapping[str, Layer], layers_right: Mapping[str, Layer], bytes_of_sample: Callable[[int], int]
+) -> Tensor:
+    """Return the part of the kernel that layers with a rule add; a sample takes so many bytes for a number of heads.
 
     Raises
     ------
@@ -80,11 +86,7 @@ def structured(plan: Plan, layers: Mapping[str, Layer], layers_right: Mapping[st
     own = {id(plan.left): layers, id(plan.right): layers_right}
 
     def measure(side: Side, batch: Batch, heads: Tensor) -> Measured:
-        return features(side.workload, 0, batch, heads, own[id(side)])
-
-    def bytes_of_sample(heads: Tensor) -> int:
-        some = plan.left.few(2)
-        return measure(plan.left, some, heads).num_bytes // some.size + 1
+        return features(side.workload, batch, heads, own[id(side)], full=plan.outputs == "full")
 
     return _in_tiles(plan, measure, bytes_of_sample)
 
@@ -96,22 +98,22 @@ def contraction(plan: Plan, names: Sequence[str] | None = None) -> tuple[Tensor,
         workload: Workload = side.workload if names is None else side.workload.restricted(names)
         ways[id(side)] = JacobianRows(workload)
 
-    def measure(side: Side, batch: Batch, heads: Tensor) -> Rows:
+    def measure(side: Side, batch: Batch, heads: Tensor) -> Measured:
         return ways[id(side)].rows(0, batch, heads)
 
-    def bytes_of_sample(heads: Tensor) -> int:
+    def bytes_of_sample(heads: int) -> int:
         workload = ways[id(plan.left)].workload
-        return len(heads) * workload.size * heads.element_size()
+        return heads * workload.size * workload.dtype.itemsize
 
-    found = _in_tiles(plan, measure, bytes_of_sample)
+    found = _in_tiles(plan, measure, bytes_of_sample, graph=True)
     slow = next((way for way in ways.values() if way.why), None)
     return found, f"rows of the Jacobian sample by sample, for they cannot be mapped: {slow.why}" if slow else ""
 
 
 def matrix_free(plan: Plan) -> Tensor:
     """Return the kernel column by column, from products with the Jacobian and its transpose."""
-    left = JacobianOperator.of_workload(plan.left.workload)
-    right = left if plan.right is None else JacobianOperator.of_workload(plan.right.workload)
+    left = JacobianOperator.of_workload(_cut(plan, plan.left))
+    right = left if plan.right is None else JacobianOperator.of_workload(_cut(plan, plan.right))
     o, count = plan.left.num_outputs, (plan.right or plan.left).num_samples
     like, scale = left.like, o**-0.5
     n = plan.left.num_samples
@@ -138,21 +140,35 @@ def matrix_free(plan: Plan) -> Tensor:
     return total
 
 
+def _cut(plan: Plan, side: Side) -> Workload:
+    """Cut batches so that their graphs fit, with the columns of a product that go through them."""
+    workload = side.workload
+    if side.is_divisible and side.num_samples > AT_ONCE:
+        size = max(1, plan.memory_budget // BLOCK // max(1, side.graph_bytes() * (1 + COLUMNS)))
+        workload.split(size, because="the graph of a batch does not fit into memory_budget")
+    return workload
+
+
 def _in_tiles(
     plan: Plan,
     measure: Callable[[Side, Batch, Tensor], Measured],
-    bytes_of_sample: Callable[[Tensor], int],
+    bytes_of_sample: Callable[[int], int],
+    *,
+    graph: bool = False,
 ) -> Tensor:
-    """Cut samples into blocks, and heads where they need not be paired, so that the budget suffices."""
+    """Cut samples into blocks, and heads where they need not be paired, so that the budget suffices.
+
+    The graph counts where it is not much the same as what is measured.
+    """
     heads, full = plan.heads, plan.outputs == "full"
     block_bytes = max(1, plan.memory_budget // BLOCK)
-    # One head tells what a head costs; its features may include some that all heads share.
-    each = bytes_of_sample(heads[:1])
-    at_once = len(heads) if full else max(1, min(len(heads), block_bytes // (AT_ONCE * each)))
+    at_once = len(heads) if full else max(1, min(len(heads), block_bytes // max(1, AT_ONCE * bytes_of_sample(1))))
     parts = list(heads.split(at_once))
-    size = max(1, block_bytes // (each * at_once))
+    size = max(1, block_bytes // max(1, bytes_of_sample(at_once)))
     if plan.micro_batch is not None:
         size = min(size, plan.micro_batch)
+    if graph and min(size, plan.left.num_samples) > AT_ONCE:
+        size = min(size, max(AT_ONCE, block_bytes // max(1, plan.left.graph_bytes() * (1 + at_once))))
 
     def tiles(side: Side) -> Tiles:
         blocks = side.blocks(size)

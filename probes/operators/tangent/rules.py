@@ -93,7 +93,8 @@ class Layer:
         if isinstance(self.module, nn.Embedding):
             codes = inputs.reshape(n, -1)
             padding = self.module.padding_idx
-            return [Factors(codes if padding is None else codes.masked_fill(codes == padding, -1), g)]
+            codes = codes if padding is None else codes.masked_fill(codes == padding, -1)
+            return [Factors(codes, g, num_codes=self.module.num_embeddings)]
         return self._factors(inputs.reshape(n, -1, 1, inputs.shape[-1]), g)
 
     def _of_patches(self, inputs: Tensor, gradients: Tensor, n: int) -> list[Features]:
@@ -106,7 +107,7 @@ class Layer:
 
     def _factors(self, inputs: Tensor, gradients: Tensor) -> list[Features]:
         if self.weight is None:
-            return [Rows(gradients.sum(2).flatten(2))]
+            return [Rows(gradients.sum(2).flatten(2).transpose(0, 1).contiguous())]
         return [Factors(inputs, gradients, bias=self.bias is not None)]
 
     def _of_norm(self, inputs: Tensor, gradients: Tensor, n: int) -> list[Features]:
@@ -122,7 +123,7 @@ class Layer:
             # (K, N, positions, affine parameters); channels come first where the norm is not over the last axes.
             g = g if last else g.movedim(2, -1)
             parts.append(g.reshape(len(g), n, -1, shape.numel()).sum(2))
-        return [Rows(torch.cat(parts, dim=2))]
+        return [Rows(torch.cat(parts, dim=2).transpose(0, 1).contiguous())]
 
 
 def layers_with_rules(model: nn.Module, parameters: Mapping[str, Tensor]) -> tuple[dict[str, Layer], dict[str, str]]:

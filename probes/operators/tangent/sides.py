@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from probes.batch import Batch, tensors_in
 from probes.batches import Batches, Samples
@@ -20,6 +21,9 @@ __all__ = ["Blocks", "Side"]
 
 #: Samples whose outputs in company are compared with those alone.
 COMPANY = 8
+#: They differ by rounding up to so many times as much as products do (measured: 1e-4 in float32 for 30 layers with
+#: layer norms in a row, each of which amplifies the rounding of those before).
+COMPANY_MATTERS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +134,24 @@ class Side:
         with self.workload.evaluating(0, batch), torch.no_grad():
             return self.workload.piece(batch).evaluate("outputs", connected=False)
 
+    def graph_bytes(self) -> int:
+        """Return what the graph of one sample keeps, parameters apart; 0 where samples cannot be cut out."""
+        if not self.is_divisible:
+            return 0
+        model = self.workload.model
+        known = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+        sizes: dict[int, int] = {}
+
+        def counted(tensor: Tensor) -> Tensor:
+            if tensor.data_ptr() not in known:
+                sizes[tensor.data_ptr()] = max(sizes.get(tensor.data_ptr(), 0), tensor.numel() * tensor.element_size())
+            return tensor
+
+        one = self.few(1)
+        with self.workload.evaluating(0, one), saved_tensors_hooks(counted, lambda tensor: tensor):
+            self.workload.piece(one).evaluate("outputs", connected=False)
+        return sum(sizes.values())
+
     def _joined(self) -> Samples | None:
         if not self.is_divisible:
             return None
@@ -175,11 +197,11 @@ class Side:
         for i in sorted({0, some.size - 1}):
             alone = self.outputs(some.take(slice(i, i + 1)))
             apart = float((alone - together[i : i + 1]).abs().max()) / scale
-            if apart > AGREEMENT[together.dtype]:
+            if apart > COMPANY_MATTERS * AGREEMENT[together.dtype]:
                 raise TaskError(
                     f"the outputs of a sample of {self._name} change by {apart:.2g} (relative) when other samples join "
                     "the batch, so a kernel of pairs of samples does not exist. Look for statistics over the batch "
-                    "(axis 0) in the model, and call model.eval()."
+                    "(axis 0) in the model, and call model.eval(); should it be rounding, take dtype=torch.float64."
                 )
 
     def _require_one_shape(self, expected: torch.Size) -> None:

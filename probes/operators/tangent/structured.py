@@ -1,54 +1,19 @@
 """The part of a tangent kernel that layers with a rule add, from their inputs and the gradients by their outputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from probes.batch import Batch
 from probes.operators.explanations import require_finite
+from probes.operators.tangent.bundle import Bundle
 from probes.operators.tangent.features import Features
 from probes.operators.tangent.recording import Recording
 from probes.operators.tangent.rules import Layer, NoRule, layers_with_rules
 from probes.operators.workload import Workload
 
-__all__ = ["Bundle", "Coverage", "coverage", "features"]
-
-
-@dataclass(frozen=True, eq=False)
-class Bundle:
-    """Features of some samples, layer by layer.
-
-    Attributes
-    ----------
-    layers : mapping of str to sequence of Features
-        A layer that the samples do not use is not there.
-    """
-
-    layers: Mapping[str, Sequence[Features]]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory."""
-        return sum(part.num_bytes for parts in self.layers.values() for part in parts)
-
-    def diagonal(self, other: "Bundle") -> Tensor:
-        """Return the sum over heads of the kernels of single heads, (N, M)."""
-        return self._sum(other, "diagonal")
-
-    def full(self, other: "Bundle") -> Tensor:
-        """Return the kernel of all pairs of heads, (N, K, M, K)."""
-        return self._sum(other, "full")
-
-    def _sum(self, other: "Bundle", kind: str) -> Tensor:
-        total: Tensor | None = None
-        for path, parts in self.layers.items():
-            for mine, theirs in zip(parts, other.layers.get(path, ()), strict=False):
-                block = getattr(mine, kind)(theirs)
-                total = block if total is None else total.add_(block)
-        if total is None:
-            raise NoRule("two batches use no layer in common")
-        return total
+__all__ = ["Coverage", "coverage", "features"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +33,17 @@ class Coverage:
     layers: dict[str, Layer]
     reasons: dict[str, str]
     share: float
+    _found: Mapping[str, Sequence[Features]] = field(default_factory=dict)
+
+    def cost(self, heads: int, *, full: bool) -> tuple[int, int]:
+        """Return for so many heads the multiplications of a pair of samples by rules, and the bytes of a sample."""
+        costs = [part.cost(heads, full=full) for parts in self._found.values() for part in parts]
+        return sum(multiplications for multiplications, _ in costs), sum(size for _, size in costs)
+
+    def passing_bytes(self, heads: int) -> int:
+        """Return for so many heads what inputs and gradients of a sample take until they are made use of."""
+        parts = [part for parts in self._found.values() for part in parts]
+        return sum((part.num_bytes + heads * part.gradient_bytes) // part.num_samples for part in parts)
 
     def said(self) -> str:
         """Name what no rule takes care of, and why, in a clause."""
@@ -85,6 +61,11 @@ def coverage(workload: Workload, batch: Batch) -> Coverage:
         What is measured.
     batch : Batch
         A few samples.
+
+    Raises
+    ------
+    NoRule
+        A layer is not used as its rule supposes.
     """
     parameters = workload.parameters
     layers, reasons = layers_with_rules(workload.model, parameters)
@@ -93,17 +74,21 @@ def coverage(workload: Workload, batch: Batch) -> Coverage:
         with recording.watching():
             outputs = workload.piece(batch).evaluate("outputs")
         problems = recording.problems(outputs, parameters)
-    reasons |= problems
-    for path in [path for path, layer in layers.items() if set(layer.names) & set(problems)]:
-        for name in layers.pop(path).names:
-            reasons.setdefault(name, "the other parameter of its module has no rule")
+        reasons |= problems
+        for path in [path for path, layer in layers.items() if set(layer.names) & set(problems)]:
+            for name in layers.pop(path).names:
+                reasons.setdefault(name, "the other parameter of its module has no rule")
+        recording.calls = [call for call in recording.calls if call.layer.path in layers]
+        found = recording.outline(len(outputs))
     covered = sum(parameters[name].numel() for layer in layers.values() for name in layer.names)
     ordered = {name: reasons[name] for name in parameters if name in reasons}
-    return Coverage(layers=layers, reasons=ordered, share=covered / workload.size)
+    return Coverage(layers=layers, reasons=ordered, share=covered / workload.size, _found=found)
 
 
-def features(workload: Workload, index: int, batch: Batch, heads: Tensor, layers: Mapping[str, Layer]) -> Bundle:
-    """Return the features of a batch for some heads.
+def features(
+    workload: Workload, batch: Batch, heads: Tensor, layers: Mapping[str, Layer], *, full: bool = False
+) -> Bundle:
+    """Return the features of a batch for some heads, so that what is wanted of pairs of samples is cheap.
 
     Raises
     ------
@@ -111,14 +96,14 @@ def features(workload: Workload, index: int, batch: Batch, heads: Tensor, layers
         A layer is not used as its rule supposes.
     """
     recording = Recording(layers)
-    with workload.evaluating(index, batch):
+    with workload.evaluating(0, batch):
         with recording.watching():
-            outputs = workload.piece(batch, index).evaluate("outputs")
+            outputs = workload.piece(batch).evaluate("outputs")
         problems = recording.problems(outputs, workload.parameters)
         if problems:
             name, problem = next(iter(problems.items()))
             raise NoRule(f"{name}: {problem}")
-        found = recording.features(outputs, heads)
+        found = recording.features(outputs, heads, full=full)
     for path, parts in found.items():
         for part in parts:
             require_finite(part.gradients, f"the gradient by the outputs of {path or 'the model'}")

@@ -5,7 +5,6 @@ The JSON object carries ``schema`` and ``schema_version`` and never contains NaN
 """
 
 import json
-import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,14 +12,13 @@ import numpy as np
 from spectra.dynamics.answer_verdict import NOTHING, described
 from spectra.dynamics_summary import summarize_dynamics
 from spectra.errors import ArgumentError
-from spectra.report import finite_or_null, number, table
+from spectra.report import finite_or_null, number, paragraph, table
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["render_dynamics"]
 
-COLUMNS = 100
 #: Steps of a curve that the table shows, relative to the budget.
 SHOWN = (0.03, 0.1, 0.3, 1.0)
 HEADING = "HOW LONG REAL TRAINING FOLLOWS THE PREDICTION"
@@ -66,17 +64,6 @@ def render_dynamics(tree: "xr.DataTree", *, format: Literal["text", "json"] = "t
     return "\n\n".join(section for section in sections if section)
 
 
-def _wrap(text: str, lead: str = "  ") -> str:
-    return textwrap.fill(
-        text,
-        COLUMNS,
-        initial_indent=lead,
-        subsequent_indent=lead,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _answer(summary: dict[str, Any]) -> str:
     answer = summary["answer"]
     if answer is None:
@@ -88,18 +75,20 @@ def _answer(summary: dict[str, Any]) -> str:
     flat = f"Flat region {low} to {high}{cap} (within 2% of the gain). Limited by {answer['limited_by']}."
     if answer["verdict"] == "withheld" and answer["why"].startswith(NOTHING):
         lines = [f"WITHHELD: no learning rate {budget}: {answer['why']}"]
-        return "\n".join([*lines, _wrap(f"The search ended at {rate}, with a predicted loss {losses}.")])
+        return "\n".join([*lines, paragraph(f"The search ended at {rate}, with a predicted loss {losses}.")])
     if answer["verdict"] == "withheld":
         lines = [f"WITHHELD: no learning rate {budget}; the best predicted, {rate}, cannot be relied on"]
-        lines.append(_wrap(f"{answer['why'][0].upper()}{answer['why'][1:]}."))
-        lines.append(_wrap(f"What was predicted: loss {losses}. {flat}"))
+        lines.append(paragraph(f"{answer['why'][0].upper()}{answer['why'][1:]}."))
+        lines.append(paragraph(f"What was predicted: loss {losses}. {flat}"))
     else:
         lines = [f"LEARNING RATE {rate} {budget}: predicted loss {losses}"]
-        lines.append(_wrap(flat))
-        lines.append(_wrap(f"{answer['verdict'].upper()}: {answer['why']}."))
-    lines.append(_wrap(f"{answer['batches'][0].upper()}{answer['batches'][1:]}."))
+        lines.append(paragraph(flat))
+        lines.append(paragraph(f"{answer['verdict'].upper()}: {answer['why']}."))
+    lines.append(paragraph(f"{answer['batches'][0].upper()}{answer['batches'][1:]}."))
     if answer["loss"] < 0 <= answer["loss_at_start"]:
-        lines.append(_wrap("The prediction goes below zero: a quadratic model of this loss does not hold that far."))
+        lines.append(
+            paragraph("The prediction goes below zero: a quadratic model of this loss does not hold that far.")
+        )
     return "\n".join(lines)
 
 
@@ -128,7 +117,7 @@ def _best(summary: dict[str, Any]) -> str:
     ]
     steps = summary["attributes"]["num_steps"]
     title = f"BEST LEARNING RATE FOR {steps} STEP{'S' * (steps != 1)}, BY BATCH SIZE"
-    return "\n".join([title, table(header, rows), _wrap(f"At {rows[0][0]}: {summary['best'][0]['reason']}.")])
+    return "\n".join([title, table(header, rows), paragraph(f"At {rows[0][0]}: {summary['best'][0]['reason']}.")])
 
 
 def _attainable(loss: float, start: float) -> float | None:
@@ -158,7 +147,7 @@ def _curves(summary: dict[str, Any]) -> str:
         kind += f", {'Nesterov ' * bool(settings['nesterov'])}momentum {settings['momentum']:g}"
     title = f"PREDICTED LOSS AT BATCH SIZE {first} ({kind})"
     cautions = [f"At {number(curve['learning_rate'])}: {curve['caution']}." for curve in curves if curve["caution"]]
-    return "\n".join([title, table(header, rows), *map(_wrap, cautions)])
+    return "\n".join([title, table(header, rows), *map(paragraph, cautions)])
 
 
 def _saturation(saturation: dict[str, Any]) -> str:
@@ -178,7 +167,7 @@ def _saturation(saturation: dict[str, Any]) -> str:
         else f"Up to a batch size of {knee:.0f} the samples are at most twice the fewest."
     )
     title = f"FEWEST STEPS TO A LOSS OF {number(saturation['target'])}, BY BATCH SIZE"
-    return "\n".join([title, table(("batch size", "learning rate", "steps", "samples"), rows), _wrap(remark)])
+    return "\n".join([title, table(("batch size", "learning rate", "steps", "samples"), rows), paragraph(remark)])
 
 
 def _trust(summary: dict[str, Any]) -> str:
@@ -212,7 +201,7 @@ def _trust(summary: dict[str, Any]) -> str:
         for row in check["rows"]
     ]
     title = f"{HEADING}: {check['num_runs']} runs of SGD at each rate, {described(check)}"
-    return "\n".join([title, table(header, rows), *map(_wrap, _remarks(check))])
+    return "\n".join([title, table(header, rows), *map(paragraph, _remarks(check))])
 
 
 def _remarks(check: dict[str, Any]) -> list[str]:
@@ -268,7 +257,7 @@ def _problem(summary: dict[str, Any]) -> str:
         cost.append(f"{attributes['seconds']:.1f} s")
     if cost:
         lines.append(f"cost: {', '.join(cost)}")
-    return "\n".join(["PROBLEM", *map(_wrap, lines + [f"note: {remark}" for remark in _doubts(evidence)])])
+    return "\n".join(["PROBLEM", *map(paragraph, lines + [f"note: {remark}" for remark in _doubts(evidence)])])
 
 
 def _doubts(evidence: dict[str, float]) -> list[str]:

@@ -6,19 +6,17 @@ The JSON object carries ``schema`` and ``schema_version`` and never contains NaN
 
 import json
 import math
-import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from spectra.errors import ArgumentError
 from spectra.kernel_summary import WARNING, readable, summarize_kernel
-from spectra.report import finite_or_null, number, table
+from spectra.report import finite_or_null, number, paragraph, table
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["render_kernel"]
 
-COLUMNS = 100
 #: What a page says of all intervals and all regimes; the whole text is in the result and its JSON.
 COVERS = (
     "The interval covers what was measured on kernels with known exponents, and the spread over random halves of the "
@@ -78,17 +76,6 @@ def render_kernel(tree: "xr.DataTree", *, format: Literal["text", "json"] = "tex
     return "\n\n".join(section for section in sections if section)
 
 
-def _wrap(text: str, lead: str = "  ") -> str:
-    return textwrap.fill(
-        text,
-        COLUMNS,
-        initial_indent=lead,
-        subsequent_indent=lead,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _sentence(text: str) -> str:
     """Return a text with a capital and a full stop."""
     whole = text.strip().rstrip(".")
@@ -127,7 +114,7 @@ class _Notes:
 
     def lines(self) -> list[str]:
         """Return the notes, wrapped."""
-        return [_wrap(f"[{i}] {_sentence(text)}") for i, text in enumerate(self.texts, start=1)]
+        return [paragraph(f"[{i}] {_sentence(text)}") for i, text in enumerate(self.texts, start=1)]
 
 
 def _answer(summary: dict[str, Any]) -> str:
@@ -138,19 +125,19 @@ def _answer(summary: dict[str, Any]) -> str:
     if math.isfinite(answer["explained"]):
         error += f", {_share(answer['explained'])} of the variance explained"
     own = summary["risk"]["remarks"]
-    remarks = [_wrap(_sentence(remark)) for remark in own if remark not in summary["remarks"]]
+    remarks = [paragraph(_sentence(remark)) for remark in own if remark not in summary["remarks"]]
     if answer["verdict"] == "withheld":
         lines = [
             f"WITHHELD: no ridge makes this kernel reliable on these data; the best, {number(answer['best_ridge'])}"
         ]
         lines[0] += ", cannot be relied on"
-        lines.append(_wrap(_sentence(answer["why"])))
-        lines.append(_wrap(f"What was found: {error}."))
+        lines.append(paragraph(_sentence(answer["why"])))
+        lines.append(paragraph(f"What was found: {error}."))
         lines += remarks
         return "\n".join(lines)
     lines = [f"RIDGE {number(answer['ridge'])}: predicted {error}"]
     lines.append(
-        _wrap(
+        paragraph(
             f"Ridges from {number(answer['low'])} to {number(answer['high'])} do as well as far as these data tell. "
             f"Mean squared error on new labels, by exact leave-one-out; interval at {answer['level']:.0%}."
         )
@@ -158,15 +145,15 @@ def _answer(summary: dict[str, Any]) -> str:
     everything = summary["attributes"]["num_samples"]
     if answer["num_samples"] < everything:
         lines.append(
-            _wrap(
+            paragraph(
                 f"The ridge is that of {answer['num_samples']} rows; for all {everything} samples take "
                 f"{number(answer['ridge_per_sample'] * everything)}, as much for each."
             )
         )
-    lines.append(_wrap(f"{answer['verdict'].upper()}: {answer['why']}."))
+    lines.append(paragraph(f"{answer['verdict'].upper()}: {answer['why']}."))
     if answer["num_held_out"]:
         lines.append(
-            _wrap(
+            paragraph(
                 f"Measured on {answer['num_held_out']} samples that were not drawn: "
                 f"{number(answer['held_out_error'])} +- {number(answer['held_out_stderr'], 2)}."
             )
@@ -193,13 +180,13 @@ def _law(summary: dict[str, Any]) -> str:
         text += f", exponent about {number(decay['decay_exponent'])} if a power"
     lines = [text]
     if not decay["is_trustworthy"]:
-        lines.append(_wrap(f"NOT TO BE TRUSTED: {decay['why'].rstrip('.')}."))
+        lines.append(paragraph(f"NOT TO BE TRUSTED: {decay['why'].rstrip('.')}."))
     else:
-        lines.append(_wrap(_sentence(decay["why"])))
+        lines.append(paragraph(_sentence(decay["why"])))
     if law == "polynomial":
-        lines.append(_wrap(COVERS))
+        lines.append(paragraph(COVERS))
     own = summary["remarks"]
-    lines += [_wrap(_sentence(remark)) for remark in decay["remarks"] if remark not in own]
+    lines += [paragraph(_sentence(remark)) for remark in decay["remarks"] if remark not in own]
     return "\n".join(lines)
 
 
@@ -210,12 +197,12 @@ def _regime(regime: dict[str, Any] | None) -> str:
     lines = [f"REGIME {regime['verdict']}: without a ridge, noise in the labels counts {amplified} times in the error"]
     if regime["is_heavy_tailed"]:
         lines.append(
-            _wrap(
+            paragraph(
                 f"A single sample carries more than a tenth of that; at a typical one noise counts "
                 f"{number(regime['median_amplification'])} times."
             )
         )
-    lines += [_wrap(_sentence(regime["why"])), _wrap(CAVEAT)]
+    lines += [paragraph(_sentence(regime["why"])), paragraph(CAVEAT)]
     return "\n".join(lines)
 
 
@@ -287,7 +274,7 @@ def _condition(condition: dict[str, Any] | None) -> str:
         return ""
     least = "at least " if condition["is_lower_bound"] else ""
     lines = [f"CONDITION NUMBER {least}{number(condition['condition_number'])} without a ridge"]
-    lines.append(_wrap(_sentence(condition["why"])))
+    lines.append(paragraph(_sentence(condition["why"])))
     return "\n".join(lines)
 
 
@@ -296,12 +283,12 @@ def _about(summary: dict[str, Any]) -> str:
     rows = about["num_rows"]
     lines = [
         f"ABOUT {about['data'] or 'the data'}: {about['num_samples']} samples, kernel {readable(about['kernel'])}",
-        _wrap(
+        paragraph(
             f"Ridges are added to the Gram matrix as it is, (K + ridge I)^-1 y, as alpha of scikit-learn; those below "
             f"{number(about['ridge_floor'])} cannot be told from rounding ({rows} rows)."
         ),
     ]
-    lines += [_wrap(_sentence(remark)) for remark in summary["remarks"]]
+    lines += [paragraph(_sentence(remark)) for remark in summary["remarks"]]
     if about["status"] != "complete":
-        lines.append(_wrap("INTERRUPTED: not all parts were found."))
+        lines.append(paragraph("INTERRUPTED: not all parts were found."))
     return "\n".join(lines)

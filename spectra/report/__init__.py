@@ -5,7 +5,7 @@
              and ``cost`` make its parts
 ``text``     ... written for a terminal; ``markdown`` and ``html`` for files
 ``data``     the same as plain values, for JSON
-``numbers``  numbers for readers; ``tables`` aligned tables
+``numbers``  numbers for readers; ``paragraphs`` wrapped text; ``tables`` aligned tables
 ===========  ==============================================================================
 
 All forms are written from the same blocks, so that they say the same.
@@ -21,10 +21,11 @@ from spectra.report.html import html_page
 from spectra.report.markdown import markdown_page
 from spectra.report.numbers import finite_or_null, number
 from spectra.report.page import page
+from spectra.report.paragraphs import paragraph
 from spectra.report.tables import table
 from spectra.report.text import text_page
 
-__all__ = ["ADVICE_SCHEMA", "ADVICE_SCHEMA_VERSION", "finite_or_null", "number", "render", "table"]
+__all__ = ["ADVICE_SCHEMA", "ADVICE_SCHEMA_VERSION", "finite_or_null", "number", "paragraph", "render", "table"]
 
 Format = Literal["text", "markdown", "html", "json"]
 

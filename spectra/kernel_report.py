@@ -136,14 +136,21 @@ def _answer(summary: dict[str, Any]) -> str:
         lines += remarks
         return "\n".join(lines)
     lines = [f"RIDGE {number(answer['ridge'])}: predicted {error}"]
+    is_needed = answer["place"] != "none needed"
+    if is_needed:
+        which = f"Ridges from {number(answer['low'])} to {number(answer['high'])} do as well as far as these data tell."
+    else:
+        which = (
+            "No ridge is needed: this one is rounding, and larger ones add to the error, less than 1% of it up to "
+            f"{number(answer['harmless_ridge'])}."
+        )
     lines.append(
         paragraph(
-            f"Ridges from {number(answer['low'])} to {number(answer['high'])} do as well as far as these data tell. "
-            f"Mean squared error on new labels, by exact leave-one-out; interval at {answer['level']:.0%}."
+            f"{which} Mean squared error on new labels, by exact leave-one-out; interval at {answer['level']:.0%}."
         )
     )
     everything = summary["attributes"]["num_samples"]
-    if answer["num_samples"] < everything:
+    if is_needed and answer["num_samples"] < everything:
         lines.append(
             paragraph(
                 f"The ridge is that of {answer['num_samples']} rows; for all {everything} samples take "

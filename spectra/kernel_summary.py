@@ -20,6 +20,8 @@ KERNEL_REPORT_SCHEMA_VERSION = 1
 
 #: Attributes that are no part of the answer.
 _BULKY = ("software", "schema", "schema_version", "remarks", "created", "platform")
+#: Share of the error that a harmless ridge adds.
+HARMLESS = 0.01
 #: Shares of explained variance below which nothing was learned: a prediction of the mean has 0.
 NOTHING = 0.0
 #: Standard errors above an estimate within which an error is, if the logarithmic interval does not end before: beyond
@@ -89,8 +91,10 @@ def _answer(tree: "xr.DataTree") -> dict[str, Any] | None:
         "ridge": None if verdict == "withheld" else best["ridge"],
         "best_ridge": best["ridge"],
         "ridge_per_sample": best["ridge_per_sample"],
+        "place": best["place"],
         "low": best["low"],
         "high": best["high"],
+        "harmless_ridge": _harmless(tree),
         "test_error": risk["risk"],
         "test_error_low": risk["low"],
         "test_error_high": risk["high"],
@@ -101,6 +105,13 @@ def _answer(tree: "xr.DataTree") -> dict[str, Any] | None:
         "held_out_stderr": risk["held_out_stderr"],
         "num_held_out": int(risk["num_held_out"]),
     }
+
+
+def _harmless(tree: "xr.DataTree") -> float:
+    """Return the largest ridge that was tried with an error of at most 1 % above the lowest."""
+    best = tree["best"].to_dataset()
+    near = best["grid_risk"].values <= (1 + HARMLESS) * tree["risk"].attrs["risk"]
+    return float(max(best["grid"].values[near], default=best.attrs["ridge"]))
 
 
 def _verdict(best: dict[Any, Any], risk: dict[Any, Any], diagonal_spread: float = 0.0) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from spectra.errors import ArgumentError
 from spectra.kernel_report import render_kernel
 from spectra.kernel_summary import readable, summarize_kernel
 from spectra.kernels import RBF, Laplace, Polynomial, analyze
+from spectra.report import number
 from tests.spectra.kernels.ridge_problems import noisy_plane
 
 X, Y = noisy_plane(160, np.random.default_rng(5))
@@ -162,3 +163,15 @@ def test_wrong_calls(tree):
         render_kernel(tree, format="html")
     with pytest.raises(ArgumentError, match="analyze"):
         render_kernel(xr.DataTree(xr.Dataset(attrs={"schema": "spectra/run"})))
+
+
+def test_where_no_ridge_is_needed_the_page_says_how_large_a_harmless_one_is():
+    points = np.random.default_rng(2).uniform(size=(200, 1))
+    found = analyze(points, np.sin(3 * points[:, 0]), kernel=Laplace(1.0))
+    assert found["best"].attrs["place"] == "none needed"
+    harmless = summarize_kernel(found)["answer"]["harmless_ridge"]
+    best = found["best"].to_dataset()
+    beyond = best["grid"].values > harmless
+    assert np.all(best["grid_risk"].values[beyond] > 1.01 * found["risk"].attrs["risk"])
+    assert harmless > found["best"].attrs["ridge"]
+    assert f"less than 1% of it up to {number(harmless)}" in " ".join(render_kernel(found).split())

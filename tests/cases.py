@@ -1,4 +1,5 @@
-"""What the tests run over: array libraries, spectra, and operators. A new operator is one line in ``OPERATORS``."""
+"""What the tests run over: array libraries, spectra, operators, and laws. A new operator is one line in
+``OPERATORS``, a new law one in ``LAWS``."""
 
 import importlib
 import os
@@ -10,6 +11,12 @@ import pytest
 
 from spectra import Operator, as_operator, gram
 from spectra.backends import LIBRARIES, library_namespace, unavailable
+from spectra.laws.base import Law
+from spectra.laws.f_ratio import FRatio
+from spectra.laws.jacobi import Jacobi
+from spectra.laws.marchenko_pastur import MarchenkoPastur
+from spectra.laws.semicircle import Semicircle
+from spectra.laws.tracy_widom import TracyWidom
 from spectra.testing import SPECTRA, matrix_with_spectrum, spectrum
 
 ARRAY_LIBRARIES = tuple(
@@ -79,4 +86,28 @@ OPERATORS: dict[str, Callable[[], Any]] = {
     "gram": lambda: gram(np.random.default_rng(0).standard_normal((20, N))),
     "order one": lambda: np.array([[-3.0]]),
     **{name: lambda name=name: matrix(name) for name in SPECTRA},
+}
+
+LAWS: dict[str, Callable[[], Law]] = {
+    "Marchenko-Pastur": lambda: MarchenkoPastur(aspect_ratio=0.3, variance=2.0),
+    "Marchenko-Pastur, hard edge": lambda: MarchenkoPastur(aspect_ratio=1.0),
+    "Marchenko-Pastur, nearly hard edge": lambda: MarchenkoPastur(aspect_ratio=0.999),
+    "Marchenko-Pastur, atom": lambda: MarchenkoPastur(aspect_ratio=2.5),
+    "Marchenko-Pastur, narrow": lambda: MarchenkoPastur(aspect_ratio=1e-6),
+    "Marchenko-Pastur, few samples": lambda: MarchenkoPastur(aspect_ratio=1e3),
+    "Marchenko-Pastur, small units": lambda: MarchenkoPastur(aspect_ratio=0.5, variance=1e-14),
+    "Marchenko-Pastur, large units": lambda: MarchenkoPastur(aspect_ratio=1.5, variance=1e14),
+    "semicircle": Semicircle,
+    "semicircle, small units": lambda: Semicircle(variance=1e-28),
+    "Jacobi": lambda: Jacobi(first_ratio=0.5, second_ratio=0.3),
+    "Jacobi, arcsine": lambda: Jacobi(first_ratio=1.0, second_ratio=1.0),
+    "Jacobi, atom at zero": lambda: Jacobi(first_ratio=1.5, second_ratio=0.5),
+    "Jacobi, atom at one": lambda: Jacobi(first_ratio=0.5, second_ratio=1.5),
+    "Jacobi, two atoms": lambda: Jacobi(first_ratio=1.3, second_ratio=1.4),
+    "Jacobi, narrow": lambda: Jacobi(first_ratio=1e-4, second_ratio=1e-4),
+    "F": lambda: FRatio(first_ratio=0.5, second_ratio=0.3),
+    "F, atom": lambda: FRatio(first_ratio=3.0, second_ratio=0.5),
+    "F, nearly singular": lambda: FRatio(first_ratio=0.5, second_ratio=0.99),
+    "Tracy-Widom, real": lambda: TracyWidom(beta=1),
+    "Tracy-Widom, complex": lambda: TracyWidom(beta=2),
 }

@@ -1,0 +1,82 @@
+"""The law of F matrices: one sample covariance in units of another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectra.arrays import finite_number
+from spectra.errors import ArgumentError
+from spectra.laws.base import Intervals
+from spectra.laws.root_over_poles import RootOverPoles
+
+__all__ = ["FRatio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FRatio(RootOverPoles):
+    """Law of the eigenvalues of ``(X1 X1'/n1) (X2 X2'/n2)^-1``, X1 and X2 independent of shapes (p, n1) and (p, n2).
+
+    With ``y1 = p/n1``, ``y2 = p/n2`` and ``h = sqrt(y1 + y2 - y1 y2)`` the edges are ``((1 -+ h)/(1 - y2))^2`` and the
+    density is ``(1 - y2) sqrt((b - x)(x - a)) / (2 pi x (y1 + y2 x))``; for y1 > 1 there is an atom at 0.
+
+    Parameters
+    ----------
+    first_ratio : float
+        Dimensions over samples of the numerator, ``y1``, positive.
+    second_ratio : float
+        Dimensions over samples of the denominator, ``y2``, in (0, 1): beyond, it has no inverse.
+
+    Raises
+    ------
+    ArgumentError
+        If a ratio is outside of its range.
+
+    Notes
+    -----
+    Source: Wachter (1980); Bai and Silverstein (2010). The atom was checked by its mass and by samples.
+
+    Examples
+    --------
+    >>> law = FRatio(first_ratio=2.0, second_ratio=0.5)
+    >>> law.atoms, round(law.cdf(law.support[0][1]), 12)
+    (((0.0, 0.5),), 1.0)
+    """
+
+    first_ratio: float
+    second_ratio: float
+
+    def __post_init__(self) -> None:
+        """Check the ratios."""
+        first, second = (
+            finite_number(self.first_ratio, name="first_ratio"),
+            finite_number(self.second_ratio, name="second_ratio"),
+        )
+        if not first > 0.0:
+            raise ArgumentError(f"first_ratio must be positive, got {first!r}")
+        if not 0.0 < second < 1.0:
+            raise ArgumentError(f"second_ratio must be in (0, 1) for the inverse to exist, got {second!r}")
+        object.__setattr__(self, "first_ratio", first)
+        object.__setattr__(self, "second_ratio", second)
+
+    @property
+    def support(self) -> Intervals:
+        """The interval ``((1 -+ h)/(1 - y2))^2``."""
+        first, second = self.first_ratio, self.second_ratio
+        h = float(np.sqrt(first + second - first * second))
+        # 1 - h^2 = (1 - y1)(1 - y2), so that the lower edge has full relative accuracy
+        return ((((1.0 - first) / (1.0 + h)) ** 2, ((1.0 + h) / (1.0 - second)) ** 2),)
+
+    @property
+    def atoms(self) -> Intervals:
+        """Mass ``1 - 1/y1`` at 0 if y1 > 1."""
+        return ((0.0, 1.0 - 1.0 / self.first_ratio),) if self.first_ratio > 1.0 else ()
+
+    @property
+    def _poles(self) -> Intervals:
+        coefficient = 0.5 * (1.0 - self.second_ratio) / self.first_ratio
+        return ((0.0, coefficient), (-self.first_ratio / self.second_ratio, -coefficient))
+
+    @property
+    def _edge_distances(self) -> Intervals:
+        (low, high), pole = self.support[0], self.first_ratio / self.second_ratio
+        return ((low, high), (low + pole, high + pole))

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from scipy.linalg import eigh
+
+from spectra.errors import ArgumentError
+from spectra.laws.base import Law
+from spectra.laws.f_ratio import FRatio
+from spectra.laws.marchenko_pastur import MarchenkoPastur
+
+RATIOS = [(0.5, 0.3), (1.0, 0.5), (3.0, 0.5), (0.5, 0.99), (1e-3, 1e-3)]
+
+
+def test_many_samples_of_the_denominator_leave_marchenko_and_pastur():
+    x = np.linspace(0.1, 2.9, 30)
+    law = FRatio(first_ratio=0.5, second_ratio=1e-7)
+    np.testing.assert_allclose(law.cdf(x), MarchenkoPastur(aspect_ratio=0.5).cdf(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), RATIOS)
+def test_mean_is_that_of_an_inverse_wishart_matrix(first, second):
+    assert FRatio(first_ratio=first, second_ratio=second).moment(1) == pytest.approx(1.0 / (1.0 - second), rel=1e-11)
+
+
+@pytest.mark.parametrize(("first", "second"), RATIOS)
+def test_closed_forms_equal_quadrature(first, second):
+    law = FRatio(first_ratio=first, second_ratio=second)
+    ((low, high),) = law.support
+    x = np.linspace(low, high, 101)
+    np.testing.assert_allclose(law._continuous_cdf(x), Law._continuous_cdf(law, x), atol=1e-11)
+    z = x + 0.3j * (high - low)
+    np.testing.assert_allclose(law._continuous_stieltjes(z), Law._continuous_stieltjes(law, z), rtol=1e-10)
+
+
+@pytest.mark.parametrize("n1", [600, 200])
+def test_eigenvalues_of_matrices_follow_the_law(n1):
+    p, n2, rng = 300, 900, np.random.default_rng(0)
+    A, B = (X @ X.T / X.shape[1] for X in (rng.standard_normal((p, n)) for n in (n1, n2)))
+    values = eigh(A, B, eigvals_only=True)[max(p - n1, 0) :]
+    law = FRatio(first_ratio=p / n1, second_ratio=p / n2)
+    share = (np.arange(max(p - n1, 0), p) + 0.5) / p
+    assert np.max(np.abs(law.cdf(values) - share)) < 2.0 * np.log(p) / p
+
+
+def test_wrong_calls():
+    for first, second in ((0.0, 0.5), (0.5, 0.0), (0.5, 1.0), (np.inf, 0.5)):
+        with pytest.raises(ArgumentError):
+            FRatio(first_ratio=first, second_ratio=second)

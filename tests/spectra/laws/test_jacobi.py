@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from scipy.linalg import eigh
+
+from spectra.errors import ArgumentError
+from spectra.laws.base import Law
+from spectra.laws.f_ratio import FRatio
+from spectra.laws.jacobi import Jacobi
+
+RATIOS = [(0.5, 0.3), (1.0, 0.4), (1.5, 0.5), (0.5, 1.5), (1.3, 1.4), (1e-3, 1e-3)]
+
+
+def test_equal_square_samples_give_the_arcsine_law():
+    law = Jacobi(first_ratio=1.0, second_ratio=1.0)
+    x = np.linspace(0.0, 1.0, 51)
+    np.testing.assert_allclose(law.cdf(x), 2.0 / np.pi * np.arcsin(np.sqrt(x)), atol=1e-13)
+
+
+@pytest.mark.parametrize(("first", "second"), RATIOS)
+def test_exchange_of_the_samples_mirrors_the_law(first, second):
+    law, mirror = (Jacobi(first_ratio=a, second_ratio=b) for a, b in ((first, second), (second, first)))
+    x = np.linspace(-0.06, 1.05, 45)
+    np.testing.assert_allclose(law.cdf(x), 1.0 - mirror.cdf(1.0 - x), atol=1e-11)
+
+
+@pytest.mark.parametrize(("first", "second"), RATIOS)
+def test_closed_forms_equal_quadrature(first, second):
+    law = Jacobi(first_ratio=first, second_ratio=second)
+    ((low, high),) = law.support
+    x = np.linspace(low, high, 101)[1:-1]
+    np.testing.assert_allclose(law._continuous_cdf(x), Law._continuous_cdf(law, x), atol=1e-11)
+    z = x + 0.3j * (high - low)
+    np.testing.assert_allclose(law._continuous_stieltjes(z), Law._continuous_stieltjes(law, z), rtol=1e-10)
+    near = np.array([1e-9j, 1.0 + 1e-9j, 0.0, 1.0])
+    if law.support[0][0] > 1e-3 and law.support[0][1] < 1.0 - 1e-3:
+        np.testing.assert_allclose(law._continuous_stieltjes(near), Law._continuous_stieltjes(law, near), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.3), (1.5, 0.5), (1.0, 0.9)])
+def test_shares_are_ratios_over_one_plus_ratio(first, second):
+    x = Jacobi(first_ratio=first, second_ratio=second).quantile(np.linspace(0.0, 1.0, 21))
+    f = FRatio(first_ratio=first, second_ratio=second).quantile(np.linspace(0.0, 1.0, 21)) * second / first
+    np.testing.assert_allclose(x, f / (1.0 + f), atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(600, 700), (250, 500), (500, 250), (230, 210)])
+def test_eigenvalues_and_ranks_of_matrices_follow_the_law(sizes):
+    p, rng = 300, np.random.default_rng(0)
+    A, B = (X @ X.T for X in (rng.standard_normal((p, n)) for n in sizes))
+    values = eigh(A, A + B, eigvals_only=True)
+    law = Jacobi(first_ratio=p / sizes[0], second_ratio=p / sizes[1])
+    zeros, ones = np.sum(values < 1e-10), np.sum(values > 1.0 - 1e-10)
+    assert (zeros, ones) == (max(p - sizes[0], 0), max(p - sizes[1], 0))
+    inside = slice(zeros, p - ones)
+    share = (np.arange(p)[inside] + 0.5) / p
+    assert np.max(np.abs(law.cdf(values[inside]) - share)) < 2.0 * np.log(p) / p
+
+
+def test_wrong_calls():
+    for first, second in ((0.0, 0.5), (0.5, -1.0), (np.nan, 0.5)):
+        with pytest.raises(ArgumentError):
+            Jacobi(first_ratio=first, second_ratio=second)
+    with pytest.raises(ArgumentError, match="regular"):
+        Jacobi(first_ratio=2.0, second_ratio=2.0)

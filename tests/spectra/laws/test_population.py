@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.laws.marchenko_pastur import MarchenkoPastur
+from spectra.laws.population import PopulationLaw, as_population
+
+
+def test_places_are_sorted_merged_and_normalized():
+    law = PopulationLaw(values=[3.0, 1.0, 3.0, 7.0], weights=[1.0, 2.0, 1.0, 0.0])
+    assert law.atoms == ((1.0, 0.5), (3.0, 0.5))
+    assert law.support == ()
+    assert not law.values.flags.writeable
+
+
+def test_eigenvalues_have_equal_weights():
+    np.testing.assert_allclose(as_population([4.0, 1.0, 1.0]).weights, [2 / 3, 1 / 3])
+
+
+def test_moments_distribution_and_transform_are_sums():
+    law = PopulationLaw(values=[-1.0, 2.0], weights=[0.25, 0.75])
+    assert law.moment(0) == 1.0
+    assert law.moment(1) == 1.25
+    assert law.moment(2) == 3.25
+    np.testing.assert_array_equal(law.cdf([-2.0, -1.0, 0.0, 2.0]), [0.0, 0.25, 0.25, 1.0])
+    z = np.array([[1j, 2.0 + 1j]])
+    np.testing.assert_allclose(law.stieltjes(z), 0.25 / (-1.0 - z) + 0.75 / (2.0 - z), rtol=1e-15)
+    assert np.isinf(abs(law.stieltjes(2.0)))
+    assert isinstance(law.stieltjes(1j), complex)
+    assert isinstance(law.cdf(0.0), float)
+
+
+def test_draws_have_the_weights():
+    law = PopulationLaw(values=[0.0, 1.0], weights=[0.7, 0.3])
+    share = np.mean(law.sample(10000, rng=0))
+    assert abs(share - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 10000)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
+def test_quadrature_of_a_continuous_law_keeps_moments(ratio, unit):
+    law = as_population(MarchenkoPastur(aspect_ratio=ratio, variance=unit))
+    moments = [1.0, 1.0, 1.0 + ratio, 1.0 + 3.0 * ratio + ratio**2]
+    np.testing.assert_allclose([law.moment(k) / unit**k for k in range(4)], moments, rtol=1e-12)
+
+
+def test_laws_without_mass_one_are_refused():
+    class Half:
+        support, atoms = ((0.0, 1.0),), ()
+
+        def pdf(self, x):
+            return np.full(x.shape, 0.5)
+
+    with pytest.raises(ArgumentError, match="mass 1"):
+        as_population(Half())
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "error"),
+    [
+        ([], None, ShapeError),
+        ([[1.0]], None, ShapeError),
+        ([1.0, 2.0], [1.0], ShapeError),
+        ([1.0, 2.0], [1.0, -1.0], ArgumentError),
+        ([1.0, 2.0], [0.0, 0.0], ArgumentError),
+        ([1.0, np.nan], None, NonFiniteError),
+        ([1.0], [np.inf], NonFiniteError),
+        (["a"], None, ArgumentError),
+    ],
+)
+def test_bad_places_and_weights_are_refused(values, weights, error):
+    with pytest.raises(error):
+        PopulationLaw(values=values, weights=weights)

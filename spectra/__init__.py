@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spectra import dynamics, kernels, laws, plot, recommend, report, testing
     from spectra.arnoldi import Hessenberg, arnoldi
     from spectra.bulk import eigenvalue_count, negative_mass, spectral_gaps
+    from spectra.bulk_split import BulkSplit
     from spectra.certificates import SpectralBounds, spectral_bounds
     from spectra.chebyshev import kernel_polynomial
     from spectra.complex_measure import complex_expectation, normal_spectrum
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     )
     from spectra.norms import frobenius_norm, schatten_norm
     from spectra.operators import Operator, as_operator, gram
+    from spectra.outliers import split_bulk
     from spectra.pseudo_conditioning import pseudo_condition_number
     from spectra.quadrature import extend, slq
     from spectra.recommend import Recommendation
@@ -85,6 +87,7 @@ _HOME = {
         "negative_mass",
         "spectral_gaps",
     ),
+    "bulk_split": ("BulkSplit",),
     "certificates": (
         "SpectralBounds",
         "spectral_bounds",
@@ -154,6 +157,7 @@ _HOME = {
         "as_operator",
         "gram",
     ),
+    "outliers": ("split_bulk",),
     "pseudo_conditioning": ("pseudo_condition_number",),
     "quadrature": (
         "extend",
@@ -187,6 +191,7 @@ __all__ = [
     "ArgumentError",
     "BackendError",
     "Bidiagonal",
+    "BulkSplit",
     "CheckpointError",
     "ConditionNumber",
     "DerivativeError",
@@ -249,6 +254,7 @@ __all__ = [
     "slq",
     "spectral_bounds",
     "spectral_gaps",
+    "split_bulk",
     "start_vectors",
     "survey",
     "testing",

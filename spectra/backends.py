@@ -165,6 +165,7 @@ FUNCTIONS: dict[str, Function] = {
                 "negative_mass",
                 "quantile",
                 "spectral_gaps",
+                "split_bulk",
                 "validate_measure",
                 "wasserstein",
                 "wasserstein_distance",

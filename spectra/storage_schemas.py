@@ -16,6 +16,7 @@ __all__ = ["SCHEMAS", "TREE_SCHEMAS", "check_schema", "plain"]
 
 #: Newest version of each schema that this release reads, and the variables a file of it must hold.
 SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "spectra/bulk-split": (1, ("value", "side")),
     MEASURE_SCHEMA: (MEASURE_SCHEMA_VERSION, ("ritz_value", "weight")),
     COMPLEX_MEASURE_SCHEMA: (
         COMPLEX_MEASURE_SCHEMA_VERSION,
@@ -41,6 +42,7 @@ SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     "spectra/spectrum": (1, ()),
     "spectra/survey": (1, ()),
     "spectra/unrolling": (1, ("iterate_error", "derivative_error", "forgetting", "burn_in")),
+    "spectra/weights": (1, ("singular_value", "marchenko_pastur_num_spikes", "exponent")),
     "spectra/z-scores": (1, ("z", "relative_deviation", "simulated", "predicted")),
 }
 TREE_SCHEMAS = ("spectra/dynamics", "spectra/kernel", "spectra/run", "spectra/spectrum", "spectra/survey")

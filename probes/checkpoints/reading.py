@@ -12,7 +12,7 @@ from probes.checkpoints.directories import Shards, find_shards, read_index
 from probes.checkpoints.torch_files import read_torch, unwrap
 from spectra.errors import CheckpointError, MissingExtraError
 
-__all__ = ["Stored", "read_state_dict", "read_stored"]
+__all__ = ["Stored", "is_safetensors", "read_state_dict", "read_stored"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _read_shards(shards: Shards, path: Path, key: str | None, trusted: bool) -> 
 
 def _read_file(path: Path, key: str | None, trusted: bool) -> Stored:
     """Read one file of either format."""
-    if _is_safetensors(path):
+    if is_safetensors(path):
         if key is not None:
             raise CheckpointError(
                 f"{path} is a safetensors file, which has no entries to choose from; omit key={key!r}."
@@ -132,7 +132,7 @@ def _read_file(path: Path, key: str | None, trusted: bool) -> Stored:
     return Stored(path, state, found, others)
 
 
-def _is_safetensors(path: Path) -> bool:
+def is_safetensors(path: Path) -> bool:
     """Tell the two formats apart by their first bytes, and refuse what is neither."""
     try:
         with path.open("rb") as file:

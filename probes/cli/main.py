@@ -16,6 +16,7 @@ from probes.cli.measure import measure
 from probes.cli.recommend import recommend
 from probes.cli.show import show
 from probes.cli.spectrum import spectrum
+from probes.cli.weights import weights
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,7 @@ app.command()(measure)
 app.command()(spectrum)
 app.command()(dynamics)
 app.command()(kernel)
+app.command()(weights)
 app.command()(show)
 
 

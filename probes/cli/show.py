@@ -61,6 +61,15 @@ def show(
 
             write_picture(plot_kernel(data), plot)  # type: ignore[arg-type]
         return
+    if data.attrs["schema"] == "spectra/weights":
+        from spectra.weights_report import render_weights
+
+        typer.echo(render_weights(data, format="json" if as_json else "text"))  # type: ignore[arg-type]
+        if plot is not None:
+            from spectra.weights_plot import plot_weights
+
+            write_picture(plot_weights(data), plot)  # type: ignore[arg-type]
+        return
     if data.attrs["schema"] == "spectra/recording":
         _show_recording(data, plot=plot, as_json=as_json)
         return

@@ -1,0 +1,136 @@
+"""The tensors of a checkpoint one by one, so that no more than one of them need be in memory."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from probes.checkpoints.directories import find_shards, read_index
+from probes.checkpoints.reading import is_safetensors, read_stored
+from spectra.errors import CheckpointError, MissingExtraError
+
+__all__ = ["StoredTensor", "stream_tensors"]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file, not yet read.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    is_floating : bool
+        Whether it holds real numbers rather than integers or complex ones.
+    read : callable
+        Returns it as a torch.Tensor on the CPU.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    is_floating: bool
+    read: Callable[[], Tensor]
+
+
+def stream_tensors(
+    path: str | os.PathLike[str], *, key: str | None = None, allow_pickle_from_trusted_source: bool = False
+) -> tuple[StoredTensor, ...]:
+    """Return what a checkpoint holds, each tensor to be read when it is wanted.
+
+    Of a safetensors file only the header is read here, a file of ``torch.save`` is mapped (one older than PyTorch 1.6
+    is read whole). A tensor that two names share is listed once.
+
+    Parameters
+    ----------
+    path, key, allow_pickle_from_trusted_source
+        As for :func:`probes.checkpoints.read_state_dict`.
+
+    Returns
+    -------
+    tuple of StoredTensor
+        In the order of the files.
+
+    Raises
+    ------
+    CheckpointError
+        As for :func:`probes.checkpoints.read_state_dict`.
+    MissingExtraError
+        It is a safetensors file and the library is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     torch.save(torch.nn.Linear(3, 2).state_dict(), f"{directory}/last.pt")
+    ...     [(tensor.name, tensor.shape) for tensor in stream_tensors(f"{directory}/last.pt")]
+    [('weight', (2, 3)), ('bias', (2,))]
+    """
+    path = Path(path).expanduser()
+    files: tuple[Path, ...] = (path,)
+    if path.is_dir():
+        files = find_shards(path).files
+    elif path.name.endswith(".index.json") and path.is_file():
+        files = read_index(path).files
+    found: list[StoredTensor] = []
+    for file in files:
+        if file.is_file() and is_safetensors(file) and key is None:
+            found += _in_safetensors(file)
+        else:
+            found += _in_torch(file, key, allow_pickle_from_trusted_source)
+    return tuple(found)
+
+
+def _in_safetensors(path: Path) -> list[StoredTensor]:
+    """List a file by its header."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{path} is a safetensors file, and the library safetensors is not installed. Run pip install "
+            "'spectra-probes[checkpoints]'."
+        ) from error
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return [
+                StoredTensor(
+                    name,
+                    tuple(part.get_shape()),
+                    part.get_dtype().startswith(("F", "BF")),
+                    partial(_read_one, path, name),
+                )
+                for name, part in parts.items()
+            ]
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or incomplete. Download or save it again. safetensors says: {error}"
+        ) from error
+
+
+def _read_one(path: Path, name: str) -> Tensor:
+    """Read a tensor of a safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return file.get_tensor(name)
+
+
+def _in_torch(path: Path, key: str | None, trusted: bool) -> list[StoredTensor]:
+    """List a mapped file; tensors with the same memory are one."""
+    found: list[StoredTensor] = []
+    seen = set()
+    for name, tensor in read_stored(path, key=key, trusted=trusted).tensors.items():
+        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        found.append(StoredTensor(name, tuple(tensor.shape), tensor.is_floating_point(), partial(_same, tensor)))
+    return found
+
+
+def _same(tensor: Tensor) -> Tensor:
+    """Return a tensor that is mapped already."""
+    return tensor

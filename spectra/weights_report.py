@@ -1,0 +1,182 @@
+"""Spectra of weight matrices as text for a terminal, or as one JSON object for a program.
+
+The JSON object carries ``schema`` and ``schema_version`` and never contains NaN or infinity: what is not a number is
+``null``.
+"""
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from spectra.errors import ArgumentError
+from spectra.report import finite_or_null, number, paragraph, table
+from spectra.weights_summary import summarize_weights
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["render_weights"]
+
+#: Longer names of matrices lose their beginning in the table.
+MAX_NAME = 36
+
+
+def render_weights(weights: "xr.Dataset", *, format: Literal["text", "json"] = "text") -> str:
+    """Return spectra of weight matrices as text or JSON, without a trailing newline.
+
+    Parameters
+    ----------
+    weights : xarray.Dataset
+        Of :func:`probes.weights.weight_spectra`.
+    format : {"text", "json"}
+        The first line of the text is the answer. See :func:`spectra.weights_summary.summarize_weights` for the JSON.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown format, or another dataset.
+    """
+    if format not in ("text", "json"):
+        raise ArgumentError(f"format must be 'text' or 'json'; got {format!r}")
+    summary = summarize_weights(weights)
+    if format == "json":
+        return json.dumps(finite_or_null(summary), indent=2, allow_nan=False)
+    return "\n\n".join([_answer(summary), _spectra(summary), _about(summary)])
+
+
+class _Notes:
+    """Footnotes of a table: the same text has the same number."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """Return the mark of a note; of an empty one nothing."""
+        if not text:
+            return ""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """Return the notes, wrapped."""
+        return [paragraph(f"[{i}] {text[0].upper()}{text[1:].rstrip('.')}.") for i, text in enumerate(self.texts, 1)]
+
+
+def _answer(summary: dict[str, Any]) -> str:
+    layers, counts = summary["layers"], summary["answer"]
+    named = ", ".join(f"{count} {look}" for look, count in counts.items() if count)
+    lines = [f"WEIGHTS {len(layers)} {'matrix' if len(layers) == 1 else 'matrices'}: {named}"]
+    found = [row for row in layers if math.isfinite(row["exponent"])]
+    found.sort(key=lambda row: -row["exponential_ratio"])
+    if found:
+        text = "; ".join(f"{row['layer']} {_exponent(row)}" for row in found[:3])
+        lines.append(
+            paragraph(
+                f"Exponents of eigenvalue tails: {text}{f'; {len(found) - 3} more below' if len(found) > 3 else ''}."
+            )
+        )
+    else:
+        lines.append(paragraph("No exponent is given: no tail is at once unlike Gaussian noise and like a power law."))
+    if counts["noise"]:
+        lines.append(
+            paragraph(
+                f"{counts['noise']} cannot be told from random numbers: their spectra follow the Marchenko-Pastur law, "
+                "as those of untrained layers do."
+            )
+        )
+    colored = sum(row["marchenko_pastur_num_spikes"] >= 0 and not _is_white(row) for row in layers)
+    if colored:
+        lines.append(
+            paragraph(
+                f"In {colored} the whole bulk differs from white noise: go by the law-free edge there. Numbers of "
+                "spikes in parentheses are of splits that do not fit."
+            )
+        )
+    return "\n".join(lines)
+
+
+def _spectra(summary: dict[str, Any]) -> str:
+    notes = _Notes()
+    cells = [
+        (
+            _short(row["layer"]),
+            f"{row['num_rows']}x{row['num_columns']}",
+            row["looks_like"],
+            _spikes(row),
+            number(max(row["spike_margin"])) if row["spike_margin"] and _is_white(row) else "-",
+            number(row["spectral_norm"]),
+            number(row["stable_rank"]),
+            number(row["condition_number"]) if math.isfinite(row["condition_number"]) else f"rank {row['rank']}",
+            _exponent(row),
+            "".join(notes.mark(text) for text in _reasons(row)),
+        )
+        for row in summary["layers"]
+    ]
+    header = ("matrix", "shape", "looks like", "spikes", "margin", "norm", "stable rank", "condition", "exponent", "")
+    legend = paragraph(
+        "Spikes: by the Marchenko-Pastur law | above a law-free edge; margin of the largest in Tracy-Widom units "
+        "(noise exceeds 2 in one of a hundred matrices). Exponent of the eigenvalues, tail size in parentheses."
+    )
+    return "\n".join(["SPECTRA", table(header, cells), legend, *notes.lines()])
+
+
+def _short(name: str) -> str:
+    """Return a name without what nearly all have, its beginning cut where it is long."""
+    text = name.removesuffix(".weight")
+    return text if len(text) <= MAX_NAME else f"...{text[3 - MAX_NAME :]}"
+
+
+def _is_white(row: dict[str, Any]) -> bool:
+    return bool(row["marchenko_pastur_is_trustworthy"])
+
+
+def _spikes(row: dict[str, Any]) -> str:
+    """Return the numbers of both splits; in parentheses where the split does not trust itself."""
+    texts = []
+    for name in ("marchenko_pastur", "ladder"):
+        count = row[f"{name}_num_spikes"]
+        text = "-" if count < 0 else str(count)
+        texts.append(text if count < 0 or row[f"{name}_is_trustworthy"] else f"({text})")
+    return " | ".join(texts)
+
+
+def _exponent(row: dict[str, Any]) -> str:
+    if not math.isfinite(row["exponent"]):
+        return "-"
+    return f"{number(row['exponent'])} +- {number(row['exponent_stderr'], 2)} ({row['num_tail']})"
+
+
+def _reasons(row: dict[str, Any]) -> list[str]:
+    """Return the footnotes of a matrix, without what differs from one to the next."""
+    if row["why"]:
+        return [row["why"]]
+    reasons = list(row["remarks"])
+    if row["heavy_tailed"]:
+        reasons.append(
+            "as many spikes remain where the entries are in random places: large entries make them, not directions"
+        )
+    if math.isfinite(row["exponent"]):
+        reasons += row["tail_remarks"]
+    elif "p-value" in row["tail_why"]:
+        reasons.append("no power law: the tail does not follow one (p-value below the limit)")
+    elif "Gaussian" in row["tail_why"]:
+        reasons.append("no power law: the tail is that of a Gaussian matrix of the same shape, spikes aside")
+    elif "exponential" in row["tail_why"]:
+        reasons.append("no power law: an exponential tail fits better")
+    elif row["tail_why"]:
+        reasons.append(f"no power law: {row['tail_why']}")
+    return reasons
+
+
+def _about(summary: dict[str, Any]) -> str:
+    about = summary["attributes"]
+    return "\n".join(
+        [
+            f"ABOUT {about['source']}: {about['num_parameters']:,} weights in {len(summary['layers'])} matrices",
+            paragraph(
+                "A spectrum tells noise from structure; it does not tell a good model from a bad one. Eigenvalues are "
+                "squared singular values; convolutions are taken as (out, in * kernel), fused projections apart."
+            ),
+        ]
+    )

@@ -1,15 +1,15 @@
 """Which tensors of a model or checkpoint are weight matrices, and how tensors of other shapes become matrices.
 
-==========================================  ==============================================================
-tensor                                      matrix
-==========================================  ==============================================================
+===========================================  ==============================================================
+tensor                                       matrix
+===========================================  ==============================================================
 Linear, Embedding, Bilinear slice            as it is
 Conv1d, Conv2d, Conv3d: (out, in, k...)      (out, in * k...)
 ConvTranspose, of a model: (in, out, k...)   (out, in * k...)
 (1, rows, columns), as of positions          (rows, columns)
 fused attention: in_proj_weight, qkv.weight  three of (rows / 3, columns): query, key, value
 fused attention: c_attn.weight               three of (rows, columns / 3): query, key, value
-==========================================  ==============================================================
+===========================================  ==============================================================
 
 Vectors, integers and matrices with fewer than two rows or columns are none.
 """

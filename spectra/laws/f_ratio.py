@@ -1,11 +1,14 @@
 """The law of F matrices: one sample covariance in units of another."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
+from spectra.frozen import frozen_array
 from spectra.laws.base import Intervals
 from spectra.laws.root_over_poles import RootOverPoles
 
@@ -57,6 +60,47 @@ class FRatio(RootOverPoles):
             raise ArgumentError(f"second_ratio must be in (0, 1) for the inverse to exist, got {second!r}")
         object.__setattr__(self, "first_ratio", first)
         object.__setattr__(self, "second_ratio", second)
+
+    @classmethod
+    def fit(cls, eigenvalues: npt.ArrayLike) -> Self:
+        """Return the law with the mean ``1/(1 - y2)`` and the variance ``(y1 + y2 - y1 y2)/(1 - y2)^3``.
+
+        Parameters
+        ----------
+        eigenvalues : array_like, shape (p,)
+            All of them, at least 0, zeros included; outliers removed.
+
+        Raises
+        ------
+        ArgumentError
+            If one is negative, or no such law has these moments.
+        NonFiniteError
+            If one is NaN or infinite.
+
+        Notes
+        -----
+        The ratios are sizes, which are usually known: a fit that differs shows that the model does not hold. Derived
+        here.
+
+        Examples
+        --------
+        >>> law = FRatio(first_ratio=0.5, second_ratio=0.25)
+        >>> found = FRatio.fit(law.quantile((np.arange(4000) + 0.5) / 4000))
+        >>> round(found.first_ratio, 2), round(found.second_ratio, 2)
+        (0.5, 0.25)
+        """
+        values = frozen_array(eigenvalues, name="eigenvalues").ravel()
+        if values.size == 0 or np.min(values) < 0.0:
+            raise ArgumentError("eigenvalues of at least 0, at least one, are required")
+        mean, variance = float(np.mean(values)), float(np.var(values))
+        second = 1.0 - 1.0 / mean if mean > 0.0 else 0.0
+        first = (variance * (1.0 - second) ** 3 - second) / (1.0 - second) if second < 1.0 else 0.0
+        if not (0.0 < second < 1.0 and first > 0.0):
+            raise ArgumentError(
+                f"an F law has a mean above 1, and no smaller variance than that of infinitely many samples above: got "
+                f"mean {mean:.6g} and variance {variance:.6g}"
+            )
+        return cls(first_ratio=first, second_ratio=second)
 
     @property
     def support(self) -> Intervals:

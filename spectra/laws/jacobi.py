@@ -1,11 +1,14 @@
 """The Jacobi law: the share of one sample covariance in the sum of two."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
+from spectra.frozen import frozen_array
 from spectra.laws.base import Intervals
 from spectra.laws.root_over_poles import RootOverPoles
 
@@ -60,6 +63,43 @@ class Jacobi(RootOverPoles):
             raise ArgumentError(
                 f"1/first_ratio + 1/second_ratio must be above 1 for A + B to be regular, got {inverse}"
             )
+
+    @classmethod
+    def fit(cls, eigenvalues: npt.ArrayLike) -> Self:
+        """Return the law with the mean ``d`` and the variance ``d (1 - d) c`` of the eigenvalues.
+
+        Parameters
+        ----------
+        eigenvalues : array_like, shape (p,)
+            All of them, between 0 and 1, zeros and ones included; outliers removed.
+
+        Raises
+        ------
+        ArgumentError
+            If one is not between 0 and 1, or no such law has these moments.
+        NonFiniteError
+            If one is NaN or infinite.
+
+        Notes
+        -----
+        The ratios are sizes, which are usually known: a fit that differs shows that the model does not hold. Derived
+        here from the moments of two free projections.
+
+        Examples
+        --------
+        >>> law = Jacobi(first_ratio=0.5, second_ratio=0.25)
+        >>> found = Jacobi.fit(law.quantile((np.arange(4000) + 0.5) / 4000))
+        >>> round(found.first_ratio, 3), round(found.second_ratio, 3)
+        (0.5, 0.25)
+        """
+        values = frozen_array(eigenvalues, name="eigenvalues").ravel()
+        if values.size == 0 or np.min(values) < 0.0 or np.max(values) > 1.0:
+            raise ArgumentError("eigenvalues between 0 and 1, at least one, are required")
+        mean, variance = float(np.mean(values)), float(np.var(values))
+        if not (0.0 < mean < 1.0 and variance > 0.0):
+            raise ArgumentError("eigenvalues that differ are required: equal ones have no aspect ratio")
+        share = variance / (mean * (1.0 - mean))
+        return cls(first_ratio=share / mean, second_ratio=share / (1.0 - mean))
 
     @property
     def support(self) -> Intervals:

@@ -45,3 +45,24 @@ def test_wrong_calls():
     for first, second in ((0.0, 0.5), (0.5, 0.0), (0.5, 1.0), (np.inf, 0.5)):
         with pytest.raises(ArgumentError):
             FRatio(first_ratio=first, second_ratio=second)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.3), (3.0, 0.5), (0.2, 0.7)])
+def test_variance_that_the_fit_inverts(first, second):
+    law = FRatio(first_ratio=first, second_ratio=second)
+    variance = (first + second - first * second) / (1 - second) ** 3
+    assert law.moment(2) - law.moment(1) ** 2 == pytest.approx(variance, rel=1e-10)
+
+
+def test_the_fit_of_one_matrix_is_close_to_its_sizes():
+    p, n1, n2, rng = 300, 600, 1000, np.random.default_rng(1)
+    A, B = (X @ X.T / X.shape[1] for X in (rng.standard_normal((p, n)) for n in (n1, n2)))
+    found = FRatio.fit(eigh(A, B, eigvals_only=True))
+    assert found.first_ratio == pytest.approx(p / n1, rel=0.05)
+    assert found.second_ratio == pytest.approx(p / n2, rel=0.05)
+
+
+@pytest.mark.parametrize("values", [[], [-0.1, 0.5], [0.5, 0.5], [1.0, 1.0], [1.5, 1.5]])
+def test_values_that_no_law_has(values):
+    with pytest.raises(ArgumentError):
+        FRatio.fit(values)

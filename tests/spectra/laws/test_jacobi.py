@@ -56,6 +56,28 @@ def test_eigenvalues_and_ranks_of_matrices_follow_the_law(sizes):
     assert np.max(np.abs(law.cdf(values[inside]) - share)) < 2.0 * np.log(p) / p
 
 
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.3), (1.6, 0.5), (0.2, 0.7)])
+def test_moments_that_the_fit_inverts(first, second):
+    law = Jacobi(first_ratio=first, second_ratio=second)
+    c, d = 1 / (1 / first + 1 / second), second / (first + second)
+    assert law.moment(1) == pytest.approx(d, abs=1e-12)
+    assert law.moment(2) - law.moment(1) ** 2 == pytest.approx(d * (1 - d) * c, abs=1e-12)
+
+
+def test_the_fit_of_one_matrix_is_close_to_its_sizes():
+    p, n1, n2, rng = 300, 600, 1000, np.random.default_rng(1)
+    A, B = (X @ X.T for X in (rng.standard_normal((p, n)) for n in (n1, n2)))
+    found = Jacobi.fit(np.clip(eigh(A, A + B, eigvals_only=True), 0.0, 1.0))
+    assert found.first_ratio == pytest.approx(p / n1, rel=0.02)
+    assert found.second_ratio == pytest.approx(p / n2, rel=0.02)
+
+
+@pytest.mark.parametrize("values", [[], [0.5, 1.2], [-0.1, 0.5], [0.5, 0.5], [0.0, 0.0]])
+def test_values_that_no_law_has(values):
+    with pytest.raises(ArgumentError):
+        Jacobi.fit(values)
+
+
 def test_wrong_calls():
     for first, second in ((0.0, 0.5), (0.5, -1.0), (np.nan, 0.5)):
         with pytest.raises(ArgumentError):

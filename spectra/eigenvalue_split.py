@@ -47,7 +47,8 @@ def as_bulk_spectrum(source: Any, *, aspect_ratio: float | None, num_samples: in
     """Return valid eigenvalues."""
     given = as_array(source, name="eigenvalues")
     eps = float(np.finfo(np.float32 if dtype_name(given.dtype) == "float32" else np.float64).eps)
-    if dtype_name(given.dtype).startswith(("complex", "object", "str", "bool")):
+    is_real = getattr(given.dtype, "kind", "f") not in "SUMm"
+    if not is_real or dtype_name(given.dtype).startswith(("complex", "object", "bool")):
         raise ArgumentError(f"eigenvalues must be real numbers, got {given.dtype}")
     values = np.sort(to_host(given), axis=None)[::-1] if given.ndim == 1 else np.empty(0)
     if values.size == 0:
@@ -76,6 +77,8 @@ def _covariance_shape(size: int, aspect_ratio: float | None, num_samples: int | 
         assert n is not None
         return size, n
     if n is None:
+        if not np.isfinite(size / ratio):
+            raise ArgumentError(f"aspect_ratio must be variables over samples, got {ratio!r}, too small for {size}")
         return size, max(round(size / ratio), 1)
     p = round(ratio * n)
     if size not in (p, min(p, n)):

@@ -65,6 +65,8 @@ def marchenko_pastur_fit(
 ) -> MarchenkoPasturFit:
     """Estimate the variance of the noise and count the eigenvalues above its bulk, in turn, until both agree.
 
+    The last outlier must lie above the bulk that includes it, too.
+
     Parameters
     ----------
     eigenvalues : ndarray, shape (min(p, n),)
@@ -99,6 +101,13 @@ def marchenko_pastur_fit(
         count, variance = found, updated
         if settled:
             break
+    # Without an outlier the variance is smaller, so that noise alone may confirm one: the last must hold out against a
+    # bulk that includes it too. Only the last, because many outliers in the bulk would hide one another.
+    while settled and count > 0:
+        together = _variance_of(eigenvalues, variance, count - 1, p, n)
+        if _is_above(eigenvalues, together, count - 1, p, n, quantile):
+            break
+        count, variance = count - 1, together
     rest = p - count
     law = MarchenkoPastur(aspect_ratio=rest / n, variance=variance)
     largest = _largest(rest, n, variance)
@@ -140,12 +149,16 @@ def _count(eigenvalues: Vector, variance: float, p: int, n: int, quantile: float
     """Return how many eigenvalues lie above the threshold of the noise without them."""
     count = 0
     # One eigenvalue that is not 0 stays, so that the variance is positive without any noise too.
-    while count < np.count_nonzero(eigenvalues > 0.0) - 1:
-        largest = _largest(p - count, n, variance)
-        if n * eigenvalues[count] <= largest.center + quantile * largest.scale:
-            break
+    most = np.count_nonzero(eigenvalues > 0.0) - 1
+    while count < most and _is_above(eigenvalues, variance, count, p, n, quantile):
         count += 1
     return count
+
+
+def _is_above(eigenvalues: Vector, variance: float, count: int, p: int, n: int, quantile: float) -> bool:
+    """Return whether the largest eigenvalue but for some outliers lies above the threshold of the noise."""
+    largest = _largest(p - count, n, variance)
+    return bool(n * eigenvalues[count] > largest.center + quantile * largest.scale)
 
 
 def _variance(eigenvalues: Vector, variance: float, count: int, p: int, n: int) -> float:
@@ -154,6 +167,15 @@ def _variance(eigenvalues: Vector, variance: float, count: int, p: int, n: int) 
     spikes = np.asarray(model.spike(eigenvalues[:count]))
     taken = np.where(np.isfinite(spikes), eigenvalues[:count] - spikes, 0.0)
     return float((np.sum(eigenvalues[count:]) + np.sum(taken)) / (p - count))
+
+
+def _variance_of(eigenvalues: Vector, variance: float, count: int, p: int, n: int) -> float:
+    """Return the variance that agrees with a given number of outliers."""
+    for _ in range(MOST_ROUNDS):
+        before, variance = variance, _variance(eigenvalues, variance, count, p, n)
+        if abs(variance - before) <= 1e-10 * variance:
+            break
+    return variance
 
 
 @lru_cache(maxsize=64)

@@ -86,8 +86,7 @@ def split_bulk(
 
     Measured by ``scripts/validate_outliers.py``, on other seeds than those of the margins, at the default level. Noise,
     Gaussian symmetric and Wishart matrices of order 50 to 1600: up to 0.8 % of draws show outliers by ``"edge"``, but 1
-    of 60 for order 1600 and 1.1 +- 0.2 % for 50 x 50; by ``"marchenko_pastur"`` up to 1.0 %, but 1.3 +- 0.5 % for
-    300 x 300 and 1.4 +- 0.2 % for 50 x 50: square ones have the most. Of three
+    of 60 for order 1600 and 1.1 +- 0.2 % for 50 x 50; by ``"marchenko_pastur"`` up to 0.8 %. Of three
     spikes 2.2, 3 and 6 in white noise, 300 x 600, whose threshold is 1.71, all were found in 78 and 92 % of draws, and
     two in the others. With half of the population at 3 instead of 1, 300 x 1200, and two spikes, ``"edge"`` found these
     two in 40 of 40 draws, ``"marchenko_pastur"`` 59 to 72, none of them trustworthy. From 4 Lanczos runs of 20, 40 and

@@ -27,7 +27,8 @@ def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator 
     Returns
     -------
     list of ndarray, shape (min(m, n),)
-        Descending: eigenvalues of a symmetric matrix, squared singular values of any other one.
+        Descending, of the matrix over its largest modulus, so that squares neither overflow nor vanish: eigenvalues of
+        a symmetric matrix, squared singular values of any other one.
 
     Raises
     ------
@@ -52,12 +53,11 @@ def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator 
     if not np.all(np.isfinite(entries)):
         raise NonFiniteError("matrix must be finite; got NaN or infinity")
     largest = float(np.max(np.abs(entries)))
-    unit = largest if largest > 0.0 else 1.0
-    entries = entries / unit
+    entries = entries / (largest if largest > 0.0 else 1.0)
     generator = np.random.default_rng(seed)
     is_symmetric = entries.shape[0] == entries.shape[1] and bool(np.all(entries == entries.T))
     draw = _symmetric if is_symmetric else _rectangular
-    return [draw(entries, generator) * (unit if is_symmetric else unit**2) for _ in range(num)]
+    return [draw(entries, generator) for _ in range(num)]
 
 
 def _rectangular(entries: Vector, generator: np.random.Generator) -> Vector:

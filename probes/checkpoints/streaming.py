@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from probes.checkpoints.directories import find_shards, read_index
+from probes.checkpoints.directories import Shards, find_shards, read_index
 from probes.checkpoints.reading import is_safetensors, read_stored
 from spectra.errors import CheckpointError, MissingExtraError
 
@@ -69,22 +69,37 @@ def stream_tensors(
     [('weight', (2, 3)), ('bias', (2,))]
     """
     path = Path(path).expanduser()
-    files: tuple[Path, ...] = (path,)
+    shards = Shards((path,))
     if path.is_dir():
-        files = find_shards(path).files
+        shards = find_shards(path)
     elif path.name.endswith(".index.json") and path.is_file():
-        files = read_index(path).files
+        shards = read_index(path)
     found: list[StoredTensor] = []
-    for file in files:
+    for file in shards.files:
         if file.is_file() and is_safetensors(file) and key is None:
-            found += _in_safetensors(file)
+            held, aliases = _in_safetensors(file)
         else:
-            found += _in_torch(file, key, allow_pickle_from_trusted_source)
+            held, aliases = _in_torch(file, key, allow_pickle_from_trusted_source)
+        if shards.homes is not None:
+            _check_index(path, shards.homes, file, {tensor.name for tensor in held} | aliases)
+        found += held
     return tuple(found)
 
 
-def _in_safetensors(path: Path) -> list[StoredTensor]:
-    """List a file by its header."""
+def _check_index(path: Path, homes: dict[str, str], file: Path, held: set[str]) -> None:
+    """Refuse an index that is wrong about a file: a tensor would be absent, or there twice."""
+    listed = {name for name, home in homes.items() if home == file.name}
+    wrong = sorted(listed ^ held)
+    if wrong:
+        raise CheckpointError(
+            f"{path}: the index and {file.name} disagree about {', '.join(wrong[:5])}"
+            f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}. They are of different versions, or one is "
+            "damaged: download them again."
+        )
+
+
+def _in_safetensors(path: Path) -> tuple[list[StoredTensor], set[str]]:
+    """List a file by its header, and the other names of tied tensors."""
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError as error:
@@ -95,6 +110,7 @@ def _in_safetensors(path: Path) -> list[StoredTensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            aliases = {alias for alias, name in (file.metadata() or {}).items() if name in parts and alias not in parts}
             return [
                 StoredTensor(
                     name,
@@ -103,7 +119,7 @@ def _in_safetensors(path: Path) -> list[StoredTensor]:
                     partial(_read_one, path, name),
                 )
                 for name, part in parts.items()
-            ]
+            ], aliases
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged or incomplete. Download or save it again. safetensors says: {error}"
@@ -118,17 +134,19 @@ def _read_one(path: Path, name: str) -> Tensor:
         return file.get_tensor(name)
 
 
-def _in_torch(path: Path, key: str | None, trusted: bool) -> list[StoredTensor]:
-    """List a mapped file; tensors with the same memory are one."""
+def _in_torch(path: Path, key: str | None, trusted: bool) -> tuple[list[StoredTensor], set[str]]:
+    """List a mapped file; tensors with the same memory are one, whose other names come second."""
     found: list[StoredTensor] = []
+    aliases = set[str]()
     seen = set()
     for name, tensor in read_stored(path, key=key, trusted=trusted).tensors.items():
         place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
         if tensor.numel() and place in seen:
+            aliases.add(name)
             continue
         seen.add(place)
         found.append(StoredTensor(name, tuple(tensor.shape), tensor.is_floating_point(), partial(_same, tensor)))
-    return found
+    return found, aliases
 
 
 def _same(tensor: Tensor) -> Tensor:

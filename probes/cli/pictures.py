@@ -1,5 +1,6 @@
 """Pictures that ``--plot`` asks for."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,5 +30,7 @@ def write_picture(figure: Any, path: Path) -> None:
     kind = path.suffix.lower()
     if kind not in PICTURES:
         raise ArgumentError(f"--plot takes a file ending in {', '.join(PICTURES)}; got {path.name!r}")
-    with explained(path, "written"), replacing(path) as free:
+    with explained(path, "written"), replacing(path) as free, warnings.catch_warnings():
+        # Names in other scripts are boxes in the picture; a warning for each character helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(free, format=kind.removeprefix("."), dpi=150, bbox_inches="tight")

@@ -115,7 +115,8 @@ def _power_law(found: MatrixSpectrum) -> dict[str, Any]:
         "exponent": tail.exponent,
         "exponent_stderr": tail.stderr,
         "fitted_exponent": tail.fitted_exponent,
-        "tail_smallest": tail.smallest * float(found.singular_values[0]) ** 2,
+        # A product, not a power, which raises where it overflows.
+        "tail_smallest": tail.smallest * float(found.singular_values[0]) * float(found.singular_values[0]),
         "num_tail": tail.num_tail,
         "tail_distance": tail.distance,
         "p_value": tail.p_value,

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from probes.checkpoints.streaming import stream_tensors
+from spectra.errors import TaskError
 
 __all__ = ["WeightMatrix", "select", "weight_matrices"]
 
@@ -75,6 +76,8 @@ def weight_matrices(source: nn.Module | str | os.PathLike[str]) -> Iterator[Weig
     ------
     CheckpointError
         If the checkpoint cannot be read.
+    TaskError
+        If a parameter has no memory: lazy, or on the meta device.
 
     Examples
     --------
@@ -100,6 +103,11 @@ def _of_model(model: nn.Module) -> Iterator[WeightMatrix]:
                 continue
             seen.add(id(parameter))
             full = f"{prefix}.{name}" if prefix else name
+            if parameter.is_meta or nn.parameter.is_lazy(parameter):
+                raise TaskError(
+                    f"weights must have memory; {full!r} is lazy or on the meta device. Run the model once, or load "
+                    "its checkpoint, first."
+                )
             yield from _as_matrices(full, tuple(parameter.shape), partial(_itself, parameter), kind=kind, swap=swap)
 
 

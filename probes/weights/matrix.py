@@ -116,8 +116,9 @@ def analyze_matrix(matrix: Matrix, *, num_bootstrap: int, seed: int) -> MatrixSp
     )
     if p < MIN_SPLIT:
         return replace(found, remarks=(f"{p} singular values are too few to tell spikes from a bulk",))
-    scale = float(np.sqrt(np.mean(values**2) / n))
-    unit = (values / scale) ** 2 / n
+    # Of relative values: squares of the values themselves overflow beyond 1e154.
+    scale = float(values[0]) * math.sqrt(float(shares.mean()) / n)
+    unit = shares / shares.mean()
     bulk, ladder = split_both(unit, shape=(p, n))
     entries = np.random.default_rng([seed, 1]).permuted(((matrix - mean) / scale).ravel()).reshape(matrix.shape)
     permuted = singular_values(entries) ** 2 / n
@@ -128,7 +129,7 @@ def analyze_matrix(matrix: Matrix, *, num_bootstrap: int, seed: int) -> MatrixSp
     remarks = []
     if control.num_spikes > 0 and not heavy:
         remarks.append("a few spikes remain where the entries are in random places: single large entries make them")
-    if abs(mean) * math.sqrt(p * n) > scale * (math.sqrt(p) + math.sqrt(n)):
+    if abs(mean) / scale * math.sqrt(p * n) > math.sqrt(p) + math.sqrt(n):
         remarks.append("the mean of the entries alone makes a spike")
     return replace(
         found,

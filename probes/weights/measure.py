@@ -78,6 +78,8 @@ def weight_spectra(
         If there is no matrix, none of that name, or an option is out of range.
     CheckpointError, MissingExtraError
         If the checkpoint cannot be read.
+    TaskError
+        If a parameter of the model has no memory.
 
     Notes
     -----
@@ -105,7 +107,8 @@ def weight_spectra(
         raise ArgumentError(
             f"{name} has no weight matrix matching {', '.join(patterns)}; it has {', '.join(others[:10])}"
             if others
-            else f"{name} has no weight matrix: a tensor of at least two rows and columns is required"
+            else f"{name} has no weight matrix: a tensor of real numbers of at least two rows and columns is required "
+            "(integers, as of quantized models, are none)"
         )
     found: list[MatrixSpectrum] = []
     for done, matrix in enumerate(matrices):

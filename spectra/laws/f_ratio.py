@@ -92,9 +92,10 @@ class FRatio(RootOverPoles):
         values = frozen_array(eigenvalues, name="eigenvalues").ravel()
         if values.size == 0 or np.min(values) < 0.0:
             raise ArgumentError("eigenvalues of at least 0, at least one, are required")
-        mean, variance = float(np.mean(values)), float(np.var(values))
+        with np.errstate(over="ignore"):
+            mean, variance = float(np.mean(values)), float(np.var(values))
         second = 1.0 - 1.0 / mean if mean > 0.0 else 0.0
-        first = (variance * (1.0 - second) ** 3 - second) / (1.0 - second) if second < 1.0 else 0.0
+        first = (variance * (1.0 - second) ** 3 - second) / (1.0 - second) if 0.0 < second < 1.0 else 0.0
         if not (0.0 < second < 1.0 and first > 0.0):
             raise ArgumentError(
                 f"an F law has a mean above 1, and no smaller variance than that of infinitely many samples above: got "

@@ -86,6 +86,7 @@ def gaussian_spectra(
     if len(tuple(shape)) != 2:
         raise ShapeError(f"shape must be a pair of sizes; got {shape!r}")
     p, n = sorted(as_count(size, name="shape") for size in shape)
+    num = as_count(num, name="num")
     generator = np.random.default_rng(as_seed(rng))
     diagonal = generator.chisquare(n - np.arange(p), size=(num, p))
     below = generator.chisquare(np.maximum(p - 1 - np.arange(p - 1), 1), size=(num, p - 1))

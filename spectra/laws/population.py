@@ -10,6 +10,7 @@ from scipy.special import roots_legendre
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
+from spectra.laws.base import as_points, like_given
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["PopulationLaw", "as_population", "as_sample_model"]
@@ -119,14 +120,18 @@ class PopulationLaw:
 
     def moment(self, order: float) -> float:
         """Return ``sum_k w_k t_k^order``."""
-        return float(self.weights @ self.values ** finite_number(order, name="order"))
+        power = finite_number(order, name="order")
+        if (power < 0.0 and np.any(self.values == 0.0)) or (power % 1.0 != 0.0 and self.values[0] < 0.0):
+            raise ArgumentError(
+                f"a law with the values {self.values.min()} to {self.values.max()} has no moment {power}"
+            )
+        return float(self.weights @ self.values**power)
 
     def cdf(self, x: npt.ArrayLike) -> Any:
         """Return the weight of all places up to ``x``, of the shape of ``x``."""
         steps = np.concatenate([[0.0], np.minimum(np.cumsum(self.weights), 1.0)])
         steps[-1] = 1.0
-        found = steps[np.searchsorted(self.values, np.asarray(x, dtype=np.float64), side="right")]
-        return found if np.ndim(x) else float(found)
+        return like_given(steps[np.searchsorted(self.values, as_points(x), side="right")], x)
 
     def stieltjes(self, z: npt.ArrayLike) -> Any:
         r"""Return ``m(z) = sum_k w_k / (t_k - z)``, of the shape of ``z``; infinite at the places themselves."""

@@ -126,7 +126,8 @@ class Semicircle(Law):
         middle = float(np.median(np.abs(values))) if values.size else 0.0
         if not middle > 0.0:
             raise ArgumentError(f"eigenvalues of which more than half are not 0 are required, got {values.size} values")
-        return cls(variance=(middle / cls().quantile(0.75)) ** 2)
+        deviation = middle / cls().quantile(0.75)
+        return cls(variance=deviation * deviation)
 
     def _continuous_cdf(self, x: Vector) -> Vector:
         """Return ``1/2 + (u sqrt(1 - u^2) + arcsin u) / pi`` with ``u = x / (2 sqrt(variance))``."""

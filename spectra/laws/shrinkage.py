@@ -103,10 +103,9 @@ def shrink_singular_values(
     if loss == "operator":
         shrunk = x
     elif loss == "frobenius":
-        # (x^4 - beta) / (x^2 s) equals the formula above without its cancellation near the edge.
-        shrunk = (x**4 - ratio) / (x**2 * s)
+        shrunk = _frobenius(x, s, ratio)
     else:
-        shrunk = np.maximum(0.0, (x**4 - ratio - np.sqrt(ratio) * x * s) / (x**2 * s))
+        shrunk = _frobenius(x, s, ratio) - np.sqrt(ratio) / x
     found = np.where(visible, unit * np.maximum(shrunk, 0.0), 0.0)
     return ShrunkSingularValues(
         values=found,
@@ -115,6 +114,11 @@ def shrink_singular_values(
         noise_is_estimated=noise is None,
         loss=loss,
     )
+
+
+def _frobenius(x: Vector, s: Vector, ratio: float) -> Vector:
+    """Return (x^4 - beta) / (x^2 s), the formula for this norm without its cancellation near the edge."""
+    return np.asarray(x * (x / s) * (1.0 - ratio * (1.0 / x) ** 4))
 
 
 def hard_threshold(

@@ -83,7 +83,7 @@ class SpikedCovariance:
         visible = values > self.edge
         scaled = np.where(visible, values / self.variance, (1.0 + np.sqrt(y)) ** 2)
         # (scaled - low)(scaled - high), low and high the edges, keeps its digits where the edge is near.
-        root = np.sqrt((scaled - (1.0 + np.sqrt(y)) ** 2).clip(0.0) * (scaled - (1.0 - np.sqrt(y)) ** 2))
+        root = np.sqrt((scaled - (1.0 + np.sqrt(y)) ** 2).clip(0.0)) * np.sqrt(scaled - (1.0 - np.sqrt(y)) ** 2)
         return _like(outlier, np.where(visible, 0.5 * self.variance * (scaled + 1.0 - y + root), np.nan))
 
     def overlap(self, spike: npt.ArrayLike) -> Any:
@@ -92,7 +92,7 @@ class SpikedCovariance:
         spikes = _reals(spike, name="spike") / self.variance
         visible = spikes > 1.0 + np.sqrt(y)
         excess = np.where(visible, spikes - 1.0, 1.0)
-        return _like(spike, np.where(visible, (1.0 - y / excess**2) / (1.0 + y / excess), 0.0))
+        return _like(spike, np.where(visible, (1.0 - y * (1.0 / excess) ** 2) / (1.0 + y / excess), 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,14 +152,14 @@ class SpikedWigner:
         values = _reals(outlier, name="outlier") / self.threshold
         visible = np.abs(values) > 2.0
         size = np.where(visible, np.abs(values), 2.0)
-        found = 0.5 * self.threshold * np.sign(values) * (size + np.sqrt((size - 2.0) * (size + 2.0)))
+        found = 0.5 * self.threshold * np.sign(values) * (size + np.sqrt(size - 2.0) * np.sqrt(size + 2.0))
         return _like(outlier, np.where(visible, found, np.nan))
 
     def overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the eigenvector to that of the matrix of low rank; 0 if not visible."""
         spikes = _reals(spike, name="spike") / self.threshold
         visible = np.abs(spikes) > 1.0
-        return _like(spike, np.where(visible, 1.0 - 1.0 / np.where(visible, spikes, 1.0) ** 2, 0.0))
+        return _like(spike, np.where(visible, 1.0 - (1.0 / np.where(visible, spikes, 1.0)) ** 2, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class SpikedRectangular:
     def outlier(self, spike: npt.ArrayLike) -> Any:
         """Return the limit of the singular value of the sum; NaN for those that are not visible."""
         x, visible = self._visible(spike)
-        found = np.sqrt((x + 1.0 / x) * (x + self.aspect_ratio / x))
+        found = np.sqrt(x + 1.0 / x) * np.sqrt(x + self.aspect_ratio / x)
         return _like(spike, np.where(visible, np.sqrt(self.variance) * found, np.nan))
 
     def spike(self, outlier: npt.ArrayLike) -> Any:
@@ -227,22 +227,23 @@ class SpikedRectangular:
         values = _reals(outlier, name="outlier")
         visible = values > self.edge
         s = np.where(visible, values / np.sqrt(self.variance), 1.0 + root)
-        least, most = (1.0 - root) ** 2, (1.0 + root) ** 2
-        split = np.sqrt((s * s - least) * (s * s - most).clip(0.0))
-        found = np.sqrt(0.5 * self.variance * (s * s - self.aspect_ratio - 1.0 + split))
+        # In units of s, whose fourth power may overflow; factors keep their digits where the edge is near.
+        split = np.sqrt((1.0 - (1.0 - root) / s) * (1.0 + (1.0 - root) / s))
+        split = split * np.sqrt((1.0 - (1.0 + root) / s).clip(0.0) * (1.0 + (1.0 + root) / s))
+        found = np.sqrt(0.5 * self.variance * (1.0 - (self.aspect_ratio + 1.0) * (1.0 / s) ** 2 + split)) * s
         return _like(outlier, np.where(visible, found, np.nan))
 
     def left_overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the singular vectors of length m; 0 if not visible."""
         x, visible = self._visible(spike)
-        beta, square = self.aspect_ratio, x * x
-        return _like(spike, np.where(visible, 1.0 - beta * (1.0 + square) / (square * (square + beta)), 0.0))
+        beta, square = self.aspect_ratio, (1.0 / x) ** 2
+        return _like(spike, np.where(visible, 1.0 - beta * square * (1.0 + square) / (1.0 + beta * square), 0.0))
 
     def right_overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the singular vectors of length n; 0 if not visible."""
         x, visible = self._visible(spike)
-        beta, square = self.aspect_ratio, x * x
-        return _like(spike, np.where(visible, 1.0 - (beta + square) / (square * (square + 1.0)), 0.0))
+        beta, square = self.aspect_ratio, (1.0 / x) ** 2
+        return _like(spike, np.where(visible, 1.0 - square * (1.0 + beta * square) / (1.0 + square), 0.0))
 
     def _visible(self, spike: npt.ArrayLike) -> tuple[Vector, Any]:
         """Return spikes in units of the noise, 1 where they are not visible, and where they are."""
@@ -262,7 +263,10 @@ def _check_positive(model: Any, *names: str) -> None:
 
 def _reals(given: npt.ArrayLike, *, name: str) -> Vector:
     """Return real numbers of any shape as float64; NaN stays."""
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name} must be real numbers, got {type(given).__name__}") from error
     if values.dtype.kind not in "biuf":
         raise ArgumentError(f"{name} must be real numbers, got {values.dtype}")
     return values.astype(np.float64)

@@ -16,7 +16,7 @@ from probes.checkpoints.streaming import stream_tensors  # noqa: E402
 from probes.weights import weight_spectra  # noqa: E402
 from probes.weights.matrices import weight_matrices  # noqa: E402
 from probes.weights.matrix import singular_values  # noqa: E402
-from spectra.errors import ArgumentError, CheckpointError  # noqa: E402
+from spectra.errors import ArgumentError, CheckpointError, TaskError  # noqa: E402
 from spectra.laws.edge_scaling import largest_eigenvalue_scaling  # noqa: E402
 
 
@@ -288,3 +288,43 @@ def test_wrong_calls(tmp_path):
         weight_spectra(nn.Linear(3, 3), num_bootstrap=1)
     with pytest.raises(CheckpointError, match="there is no file"):
         weight_spectra(tmp_path / "absent.safetensors")
+
+
+def test_units_beyond_those_whose_squares_are_numbers():
+    torch.manual_seed(0)
+    weight = torch.randn(60, 80, dtype=torch.float64)
+    weight[0] *= 4
+    ordinary = row(layer(weight))
+    for factor in (1e-300, 1e-200, 1e160, 1e300):
+        found = row(layer(factor * weight))
+        for name in ("marchenko_pastur_num_spikes", "ladder_num_spikes", "permuted_num_spikes", "tail_why", "why"):
+            assert found[name] == ordinary[name]
+        assert float(found["sigma"]) / factor == pytest.approx(float(ordinary["sigma"]))
+
+
+def test_parameters_without_memory_are_refused():
+    for model in (nn.LazyLinear(30), nn.Linear(30, 40, device="meta")):
+        with pytest.raises(TaskError, match="'weight' is lazy or on the meta device"):
+            weight_spectra(model)
+
+
+def test_an_index_that_is_wrong_about_its_files_is_refused(tmp_path):
+    names = [f"pytorch_model-{i}.bin" for i in (1, 2)]
+    shared = torch.randn(30, 40)
+    torch.save({"a": shared, "tied": shared}, tmp_path / names[0])
+    torch.save({"b": torch.randn(30, 40)}, tmp_path / names[1])
+    index = tmp_path / "pytorch_model.bin.index.json"
+    homes = {"a": names[0], "tied": names[0], "b": names[1]}
+    index.write_text(json.dumps({"weight_map": homes}))
+    assert [tensor.name for tensor in stream_tensors(tmp_path)] == ["a", "b"]
+    for wrong in (homes | {"absent": names[1]}, {"a": names[0], "b": names[1]}, homes | {"a": names[1]}):
+        index.write_text(json.dumps({"weight_map": wrong}))
+        for path in (tmp_path, index):
+            with pytest.raises(CheckpointError, match=r"the index and pytorch_model-.*disagree"):
+                stream_tensors(path)
+
+
+def test_integers_are_no_weights_and_the_message_says_so(tmp_path):
+    torch.save({"weight": torch.ones(30, 40, dtype=torch.int8)}, tmp_path / "int.pt")
+    with pytest.raises(ArgumentError, match="integers, as of quantized models, are none"):
+        weight_spectra(tmp_path / "int.pt")

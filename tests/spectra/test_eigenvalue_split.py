@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from spectra.eigenvalue_split import as_bulk_spectrum
+from spectra.errors import ArgumentError
 
 
 def spectrum(values, **given):
@@ -39,3 +40,10 @@ def test_rounding_of_float32_is_zero_in_float32():
 )
 def test_shapes_of_the_data(size, given, shape):
     assert spectrum(np.ones(size), **given).shape == shape
+
+
+def test_strings_and_vanishing_ratios_are_refused():
+    with pytest.raises(ArgumentError, match="real numbers"):
+        as_bulk_spectrum(["1", "2"], aspect_ratio=None, num_samples=None)
+    with pytest.raises(ArgumentError, match="too small"):
+        as_bulk_spectrum([1.0, 2.0], aspect_ratio=1e-320, num_samples=None)

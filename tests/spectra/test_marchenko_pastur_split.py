@@ -57,3 +57,13 @@ def test_two_eigenvalues_and_equal_ones():
     assert np.isfinite(found.variance)
     found = marchenko_pastur_fit(np.ones(50), num_variables=50, num_samples=100, level=0.99)
     assert found.distance > found.distance_limit
+
+
+def test_small_square_noise_confirms_no_outlier_by_leaving_it_out():
+    # With the count and the variance that first agree, each of these draws shows one.
+    for seed in (900045, 900111, 900340, 900369, 900423):
+        X = np.random.default_rng(seed).standard_normal((50, 50))
+        values = np.linalg.eigvalsh(X @ X.T / 50)[::-1]
+        found = marchenko_pastur_fit(values, num_variables=50, num_samples=50, level=0.995)
+        assert (found.num_outliers, found.is_settled) == (0, True)
+        assert found.variance == pytest.approx(np.mean(values))

@@ -249,3 +249,11 @@ def test_float32_and_order_do_not_matter():
 def test_wrong_calls_are_refused(call, error, match):
     with pytest.raises(error, match=match):
         call(np.linspace(0.5, 2.0, 60))
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e160])
+def test_units_of_the_matrix_do_not_change_what_its_entries_say(unit):
+    X = np.random.default_rng(3).standard_t(2.5, size=(60, 120))
+    found = split_bulk(eigenvalues(X), method="edge", matrix=unit * X)
+    assert found.remarks == split_bulk(eigenvalues(X), method="edge", matrix=X).remarks
+    assert found.heavy_tailed

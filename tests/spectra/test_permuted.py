@@ -11,8 +11,9 @@ def test_entries_are_kept():
     W = W + W.T
     for values in permuted_spectra(X, num=3):
         assert values.shape == (20,)
-        np.testing.assert_allclose(np.sum(values), np.sum(X**2))
+        np.testing.assert_allclose(np.sum(values), np.sum((X / np.max(np.abs(X))) ** 2))
         assert np.all(np.diff(values) <= 0)
+    W = W / np.max(np.abs(W))
     for values in permuted_spectra(W, num=3):
         np.testing.assert_allclose(np.sum(values), np.trace(W))
         np.testing.assert_allclose(np.sum(values**2), np.sum(W**2))
@@ -27,12 +28,10 @@ def test_structure_is_not():
     np.testing.assert_array_equal(permuted_spectra(X, num=1, rng=1)[0], first)
 
 
-@pytest.mark.parametrize("unit", [1e-14, 1e14, 1e-150])
-def test_units(unit):
+@pytest.mark.parametrize("unit", [1e-14, 1e14, 1e-200, 1e200])
+def test_units_do_not_matter(unit):
     X = np.random.default_rng(0).standard_normal((5, 8))
-    np.testing.assert_allclose(
-        permuted_spectra(unit * X, num=1)[0], permuted_spectra(X, num=1)[0] * unit**2, rtol=1e-10
-    )
+    np.testing.assert_allclose(permuted_spectra(unit * X, num=1)[0], permuted_spectra(X, num=1)[0], rtol=1e-10)
 
 
 @pytest.mark.parametrize(

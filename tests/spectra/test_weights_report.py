@@ -159,3 +159,39 @@ def test_pictures():
     assert "layer1.weight" in ax.get_title()
     with pytest.raises(ArgumentError, match="layer must be"):
         plot_layer(dataset({}), "absent", ax=ax)
+
+
+def test_lines_fit_and_long_names_stay_different():
+    changes = [UNDECIDED | {"condition_number": math.inf}, HEAVY | SPIKED, SMALL, POWER]
+    weights = dataset(*changes)
+    names = [f"model.language_model.decoder.layers.{i}.self_attn.attention.query_projection.weight" for i in range(3)]
+    weights = weights.assign_coords(layer=[*names, "bert.encoder.embeddings.word_embeddings.weight"])
+    text = render_weights(weights)
+    assert max(len(line) for line in text.splitlines()) <= 123
+    lines = text.partition("SPECTRA")[2].splitlines()[3:7]
+    assert len({line.split()[0] for line in lines}) == 4
+    assert all(f".{i}." in line.split()[0] for i, line in enumerate(lines[:3]))
+
+
+def test_names_that_only_differ_where_they_are_cut_have_the_number_of_their_row():
+    weights = dataset({}, {}).assign_coords(layer=[f"{'1' * 40}{i}{'2' * 40}" for i in range(2)])
+    lines = render_weights(weights).partition("SPECTRA")[2].splitlines()[3:5]
+    assert ["#1" in lines[0], "#2" in lines[1]] == [True, True]
+
+
+def test_names_keep_to_one_line_and_do_not_command_the_terminal():
+    weights = dataset({}, {}).assign_coords(layer=["a\nb\x1b[31m.weight", "c"])
+    lines = render_weights(weights).partition("SPECTRA")[2].splitlines()[3:5]
+    assert lines[0].startswith("  a?b?[31m")
+    assert lines[1].startswith("  c ")
+
+
+def test_unusable_matrices_have_no_condition_and_small_ones_share_footnotes():
+    few = [f'["{i} singular values are too few to tell spikes from a bulk"]' for i in (2, 4)]
+    why = [f"only {i} positive eigenvalues, and a tail takes 50" for i in (2, 4)]
+    text = render_weights(
+        dataset(UNUSABLE | {"rank": 0}, *(SMALL | {"remarks": r, "tail_why": w} for r, w in zip(few, why, strict=True)))
+    )
+    assert "rank 0" not in text
+    assert text.count("oo few to tell spikes") == 1
+    assert text.count("too few positive eigenvalues") == 1

@@ -89,3 +89,23 @@ def test_what_cannot_be_read_is_one_message(capsys):
     code, _, err = run(capsys, "weights", "model.pt", "--plot", "w.txt")
     assert code == 1
     assert "--plot takes a file ending in" in err
+
+
+def test_names_in_any_script_give_a_picture_without_warnings(capsys, folder):
+    pytest.importorskip("matplotlib")
+    torch.save({"\u5c42.weight": torch.randn(30, 40), "$x^{": torch.randn(30, 40)}, "names.pt")
+    code, _, err = run(capsys, "weights", "names.pt", "--plot", "w.png")
+    assert (code, err) == (0, "")
+    assert (folder / "w.png").exists()
+
+
+def test_objects_are_refused_without_running_their_code(capsys, folder):
+    class Object:
+        def __reduce__(self):
+            return (open, (str(folder / "ran"), "w"))
+
+    torch.save({"weight": torch.randn(30, 40), "other": Object()}, "objects.pt")
+    code, out, err = run(capsys, "weights", "objects.pt")
+    assert (code, out) == (1, "")
+    assert "cannot be read safely" in err
+    assert not (folder / "ran").exists()

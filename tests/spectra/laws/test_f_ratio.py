@@ -66,3 +66,9 @@ def test_the_fit_of_one_matrix_is_close_to_its_sizes():
 def test_values_that_no_law_has(values):
     with pytest.raises(ArgumentError):
         FRatio.fit(values)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_units_that_no_f_ratio_has_are_refused(unit):
+    with pytest.raises(ArgumentError, match="mean"):
+        FRatio.fit(unit * np.arange(1.0, 5.0))

@@ -71,3 +71,18 @@ def test_laws_without_mass_one_are_refused():
 def test_bad_places_and_weights_are_refused(values, weights, error):
     with pytest.raises(error):
         PopulationLaw(values=values, weights=weights)
+
+
+def test_a_moment_that_does_not_exist_is_refused():
+    with pytest.raises(ArgumentError, match="no moment"):
+        PopulationLaw(values=[0.0, 1.0]).moment(-1)
+    with pytest.raises(ArgumentError, match="no moment"):
+        PopulationLaw(values=[-1.0, 1.0]).moment(0.5)
+    assert PopulationLaw(values=[-2.0, 1.0]).moment(-1) == 0.25
+
+
+def test_distribution_function_at_nan_and_at_no_number_is_refused():
+    with pytest.raises(NonFiniteError, match="NaN"):
+        PopulationLaw(values=[1.0]).cdf(np.nan)
+    with pytest.raises(ArgumentError, match="real numbers"):
+        PopulationLaw(values=[1.0]).cdf("a")

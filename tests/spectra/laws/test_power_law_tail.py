@@ -181,3 +181,6 @@ def test_wrong_calls():
     ):
         with pytest.raises(ArgumentError):
             fit_power_law_tail(values, shape=None, **options)
+    for wrong in (0, -1):
+        with pytest.raises(ArgumentError, match="num must be"):
+            gaussian_spectra((3, 4), num=wrong)

@@ -55,3 +55,8 @@ def test_wrong_calls():
             Semicircle.fit(values)
     with pytest.raises(NonFiniteError):
         Semicircle.fit([np.inf])
+
+
+def test_a_variance_beyond_float64_is_refused():
+    with pytest.raises(ArgumentError, match="variance"):
+        Semicircle.fit([1e200, -1e200])

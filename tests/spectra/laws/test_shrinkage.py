@@ -109,3 +109,9 @@ def test_wrong_calls_are_refused(call, error, match):
 
 def test_one_singular_value_will_do():
     assert shrink_singular_values([5.0], (1, 1), noise=1.0, loss="operator").values[0] == pytest.approx(4.791288, 1e-6)
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "operator", "nuclear"])
+def test_singular_values_far_above_the_noise_stay(loss):
+    found = shrink_singular_values([1e200, 1e100], (50, 100), noise=1.0, loss=loss)
+    np.testing.assert_allclose(found.values, [1e200, 1e100], rtol=1e-12)

@@ -164,3 +164,18 @@ def test_numbers_give_numbers_and_arrays_arrays():
     assert type(model.outlier(6)) is float
     assert model.outlier(np.full((2, 3), 6)).shape == (2, 3)
     assert np.isnan(model.outlier(np.array([np.nan, 6.0]))).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("model", [model for name, model in MODELS.items() if name != "population"])
+def test_huge_spikes_are_seen_as_they_are(model):
+    far = np.array([1e100, 1e200, np.inf])
+    np.testing.assert_allclose(model.outlier(far), far, rtol=1e-12)
+    np.testing.assert_allclose(model.spike(far), far, rtol=1e-12)
+    overlaps = [model.left_overlap, model.right_overlap] if hasattr(model, "left_overlap") else [model.overlap]
+    for overlap in overlaps:
+        np.testing.assert_array_equal(overlap(far), 1.0)
+
+
+def test_ragged_lists_are_refused():
+    with pytest.raises(ArgumentError, match="real numbers"):
+        SpikedWigner().spike([[1.0], [1.0, 2.0]])

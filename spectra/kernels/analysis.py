@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import as_array, namespace, to_host
-from spectra.errors import ArgumentError, ShapeError
+from spectra.arrays import as_array, to_host
+from spectra.errors import ArgumentError
 from spectra.frozen import Vector
+from spectra.kernels.analysis_rows import drawn_rows, take_rows
 from spectra.kernels.best_ridge import best_ridge_of
 from spectra.kernels.conditioning import kernel_condition
 from spectra.kernels.dimension_table import dimension_of_spectrum
 from spectra.kernels.eigendecay import eigendecay
 from spectra.kernels.extrapolation import FARTHEST, FEWEST, extrapolate
-from spectra.kernels.gram import GramSpectrum, as_gram, as_targets, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, gram_spectrum
+from spectra.kernels.gram_input import as_gram, as_targets
 from spectra.kernels.kernel_risk import checked_level
 from spectra.kernels.large import kernel_dimension
 from spectra.kernels.learning_curve import learning_curve
@@ -44,8 +46,6 @@ RIDGES = (1e-1, 1e-3, 1e-5)
 SMALLER, LARGER = (1 / 16, 1 / 8, 1 / 4), (1, 2, 4)
 #: Samples beside the drawn rows on which their fit is tested.
 HELD_OUT = 4000
-#: Ratio of the widest to the narrowest feature from which a remark says so.
-UNEQUAL = 10.0
 #: Stream of the generator that draws the rows.
 STREAM = 1
 
@@ -133,7 +133,7 @@ def analyze(
     checked_level(level)
     asked = None if ridges is None else checked_ridges(ridges)
     seed = as_seed(rng)
-    rows, matrix, num_samples, found = _rows(
+    rows, matrix, num_samples, found = drawn_rows(
         source,
         kernel,
         as_count(max_dense, name="max_dense"),
@@ -194,79 +194,10 @@ def analyze(
     return tree
 
 
-def _rows(
-    source: Any,
-    kernel: Callable[[Any, Any], Any] | None,
-    max_dense: int,
-    subsample: int,
-    generator: np.random.Generator,
-) -> tuple[np.ndarray, Any, int, tuple[str, ...]]:
-    """Return the rows that are used, their Gram matrix, the number of all samples, and remarks on the data."""
-    data = as_array(source, name="the source")
-    if data.ndim != 2 or 0 in data.shape:
-        raise ShapeError(
-            f"a Gram matrix of shape (n, n), or data of shape (n, d) with kernel=, is required; got {tuple(data.shape)}"
-        )
-    n = int(data.shape[0])
-    if kernel is None:
-        if data.shape[0] != data.shape[1]:
-            raise ShapeError(f"data of shape {tuple(data.shape)} need kernel=; only a Gram matrix comes without")
-        if n <= max_dense:
-            return np.arange(n), data, n, ()
-        rows = np.sort(generator.permutation(n)[:subsample])
-        part = to_host(data)[np.ix_(rows, rows)]
-        return rows, part.astype(str(data.dtype).rsplit(".", maxsplit=1)[-1]), n, (_drawn(len(rows), n),)
-    if n <= max_dense:
-        return np.arange(n), _gram(kernel, data), n, _feature_remarks(to_host(data))
-    rows = np.sort(generator.permutation(n)[:subsample])
-    part = _take(data, rows)
-    return rows, _gram(kernel, part), n, (_drawn(len(rows), n), *_feature_remarks(to_host(part)))
-
-
-def _gram(kernel: Callable[[Any, Any], Any], data: Any) -> Any:
-    """Return the Gram matrix in float64, whatever the data are: float32 would be its rounding, not that of the data."""
-    xp = namespace(data)
-    double = xp.astype(data, xp.float64, copy=False)
-    return kernel(double, double)
-
-
 def _spread_of_mean(values: np.ndarray) -> float:
     """Return the standard error of a mean, relative to it; 0 for one value."""
     n = len(values)
     return float(np.std(values / np.mean(values), ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-
-
-def _take(data: Any, rows: np.ndarray) -> Any:
-    """Return rows of an array of any library, in it."""
-    if isinstance(data, np.ndarray):
-        return np.array(data[rows])
-    xp = namespace(data)
-    return xp.take(data, xp.asarray(rows), axis=0)
-
-
-def _drawn(num_rows: int, num_samples: int) -> str:
-    return f"laws and risks are those of {num_rows} random rows of {num_samples}"
-
-
-def _feature_remarks(data: Vector) -> tuple[str, ...]:
-    """Say which features are constant, and that scales differ."""
-    spread = np.std(data, axis=0)
-    size = np.max(np.abs(data), axis=0)
-    moving = spread > 1e-12 * np.maximum(size, np.finfo(float).tiny)
-    found = []
-    if not np.all(moving):
-        places = np.flatnonzero(~moving)
-        some = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
-        plural = len(places) > 1
-        found.append(f"feature{'s' * plural} {some} {'are' if plural else 'is'} constant ({len(places)} in all)")
-    if np.sum(moving) > 1:
-        ratio = float(np.max(spread[moving]) / np.min(spread[moving]))
-        if ratio > UNEQUAL:
-            found.append(
-                f"standard deviations of features differ by a factor of {ratio:.3g}: kernels of distances and inner "
-                "products see the widest ones; standardize unless they share a unit"
-            )
-    return tuple(found)
 
 
 def _regime(matrix: Any, seed: int) -> "xr.Dataset":
@@ -314,7 +245,7 @@ def _hold_out(
     if kernel is None:
         block = to_host(data)[np.ix_(others, rows)]
     else:
-        block = to_host(kernel(_take(data, others), _take(data, rows)))
+        block = to_host(kernel(take_rows(data, others), take_rows(data, rows)))
     squares = np.sum((targets[others] - block @ fit.coefficients(ridge)) ** 2, axis=1)
     tree["risk"].attrs |= {
         "held_out_error": float(np.mean(squares)),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from spectra.errors import ArgumentError
 from spectra.kernels.decay_result import EigenDecay, Law
 from spectra.kernels.eigendecay import eigendecay
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.independent_features import IndependentFeatures, features_of_law, independent_features
 from spectra.kernels.kernel_risk import checked_level
 from spectra.kernels.source import as_source, spectrum_of

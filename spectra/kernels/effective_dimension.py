@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from spectra.kernels.dimension_curve import dimension_curve
-from spectra.kernels.gram import GramSpectrum, checked_ridge
+from spectra.kernels.gram import GramSpectrum
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.source import MAX_DENSE, SUBSAMPLE, as_spectrum
 
 __all__ = ["EffectiveDimension", "effective_dimension"]

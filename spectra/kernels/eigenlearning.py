@@ -18,7 +18,7 @@ import numpy.typing as npt
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.signal_capture import modes, positive_count, signal_capture
 
 __all__ = ["Eigenlearning", "eigenlearning"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spectra.frozen import Vector
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.kernel_risk import KernelRisk, checked_level, kernel_risk
 from spectra.kernels.leave_one_out import leave_one_out_of
 from spectra.kernels.ridge_fit import RidgeFit, ridge_fit

@@ -10,7 +10,8 @@ from scipy.special import zeta
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
 from spectra.kernels.decay_result import EigenDecay
-from spectra.kernels.gram import GramSpectrum, checked_ridge
+from spectra.kernels.gram import GramSpectrum
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.kernel_risk import checked_level
 from spectra.kernels.signal_capture import modes
 from spectra.start_vectors import as_count

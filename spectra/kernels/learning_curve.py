@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
-from spectra.kernels.gram import as_gram
+from spectra.kernels.gram_input import as_gram
 from spectra.kernels.leave_one_out import leave_one_out_of
 from spectra.kernels.pool import pool_of
 from spectra.kernels.ridge_fit import RidgeFit, checked_ridges, ridge_fit

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spectra.frozen import Vector
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.kernel_risk import KernelRisk, checked_level, kernel_risk
 from spectra.kernels.ridge_fit import RidgeFit, ridge_fit
 
@@ -51,7 +51,7 @@ def leave_one_out(K: Any, y: Any, *, ridge: float, level: float = 0.95) -> Kerne
     ArgumentError
         If the ridge is negative, the level is not between 0 and 1, or K is no Gram matrix.
     ShapeError, NonFiniteError, NotSymmetricError, BackendError
-        See :func:`spectra.kernels.gram.as_gram` and :func:`spectra.kernels.gram.as_targets`.
+        See :func:`spectra.kernels.gram_input.as_gram` and :func:`spectra.kernels.gram_input.as_targets`.
 
     Notes
     -----

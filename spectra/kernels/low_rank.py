@@ -10,7 +10,8 @@ from array_api_compat import device
 from spectra.arrays import dtype_name, namespace
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.kernels.gram import GramSpectrum, checked_ridge
+from spectra.kernels.gram import GramSpectrum
+from spectra.kernels.gram_input import checked_ridge
 from spectra.orthogonal import thin_factors
 from spectra.protocols import Array
 

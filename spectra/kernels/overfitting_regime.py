@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from spectra.errors import ArgumentError
-from spectra.kernels.gram import GramSpectrum, checked_ridge, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, gram_spectrum
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.kernel_risk import KernelRisk
 from spectra.kernels.leave_one_out import leave_one_out
 from spectra.kernels.local_exponent import LEAST, SIZES, ExponentTrend, SizeLevel, exponent_trend, exponents_by_size
@@ -136,7 +137,7 @@ def overfitting_regime(
     ArgumentError
         If there are only eigenvalues, or too few draws; if targets are given for data that were subsampled.
     ShapeError, NonFiniteError, NotSymmetricError, BackendError
-        See :func:`spectra.kernels.gram.as_gram`.
+        See :func:`spectra.kernels.gram_input.as_gram`.
 
     Notes
     -----

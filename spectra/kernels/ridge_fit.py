@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.kernels.gram import GramSpectrum, as_targets, checked_ridge, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, gram_spectrum
+from spectra.kernels.gram_input import as_targets, checked_ridge
 
 __all__ = ["RidgeFit", "RidgeStatistics", "checked_ridges", "require_usable_size", "ridge_fit"]
 
@@ -204,7 +205,7 @@ def ridge_fit(K: Any, y: Any) -> RidgeFit:
     Raises
     ------
     ShapeError, NonFiniteError, NotSymmetricError, BackendError, ArgumentError
-        See :func:`spectra.kernels.gram.gram_spectrum` and :func:`spectra.kernels.gram.as_targets`.
+        See :func:`spectra.kernels.gram.gram_spectrum` and :func:`spectra.kernels.gram_input.as_targets`.
 
     Notes
     -----

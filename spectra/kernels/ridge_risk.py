@@ -21,7 +21,7 @@ from spectra.kernels.estimator_data import (
     not_fitted,
     regressor_tags,
 )
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.kernel_argument import kernel_block, kernel_parameters, resolve_kernel
 from spectra.kernels.kernel_risk import checked_level
 from spectra.kernels.leave_one_out import leave_one_out_of

@@ -8,7 +8,7 @@ import numpy as np
 from spectra.arrays import describe, eps, finite_number, inner, is_array, namespace, to_host
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.kernels.gram import checked_ridge
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.low_rank import LowRank
 from spectra.operators import Operator, as_operator
 from spectra.products import Products

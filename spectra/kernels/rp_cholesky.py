@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from spectra.arrays import as_array, describe, detach, dtype_name, eps, is_array, namespace, require_real, to_host
 from spectra.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
-from spectra.kernels.gram import as_gram
+from spectra.kernels.gram_input import as_gram
 from spectra.kernels.low_rank import LowRank
 from spectra.kernels.pivoted_factor import pivoted_factor, require_diagonal
 from spectra.protocols import Array
@@ -141,7 +141,7 @@ def rp_cholesky_of_gram(
     Parameters
     ----------
     K : array of any library, shape (n, n)
-        See :func:`spectra.kernels.gram.as_gram`. Works on the host.
+        See :func:`spectra.kernels.gram_input.as_gram`. Works on the host.
     num_columns, tolerance, block, rng
         As for :func:`rp_cholesky`.
 

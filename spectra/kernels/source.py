@@ -9,7 +9,8 @@ from array_api_compat import device
 
 from spectra.arrays import as_array, namespace
 from spectra.errors import ArgumentError, ShapeError
-from spectra.kernels.gram import GramSpectrum, as_gram, checked_eps, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, gram_spectrum
+from spectra.kernels.gram_input import as_gram, checked_eps
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["KernelSource", "as_source", "as_spectrum", "spectrum_of"]
@@ -135,7 +136,7 @@ def as_spectrum(
     ArgumentError
         If arguments contradict each other, eigenvectors are asked of eigenvalues, or the matrix is no Gram matrix.
     NonFiniteError, NotSymmetricError, BackendError
-        See :func:`spectra.kernels.gram.as_gram`.
+        See :func:`spectra.kernels.gram_input.as_gram`.
 
     Notes
     -----

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from numpy.polynomial import legendre
 
 from spectra.frozen import Vector
+from spectra.laws.interval_angles import angle_of, point_at
 
 __all__ = ["AdaptiveRule"]
 
@@ -78,19 +79,11 @@ class AdaptiveRule:
 
     def point(self, angle: Vector) -> Vector:
         """Return ``x`` at an angle in [0, pi], accurate next to both ends."""
-        width = self.high - self.low
-        left = self.low + width * np.sin(0.5 * angle) ** 2
-        right = self.high - width * np.sin(0.5 * (np.pi - angle)) ** 2
-        return np.clip(np.where(angle < 0.5 * np.pi, left, right), self.low, self.high)
+        return point_at(angle, low=self.low, high=self.high)
 
     def mass_below(self, x: Vector) -> Vector:
         """Return the mass below points, by integrals of the polynomials of the panels."""
-        width = self.high - self.low
-        inside = np.clip(x, self.low, self.high)
-        angle = 2.0 * np.arctan2(
-            np.sqrt(np.minimum((inside - self.low) / width, 1.0)),
-            np.sqrt(np.minimum((self.high - inside) / width, 1.0)),
-        )
+        angle = angle_of(x, low=self.low, high=self.high)
         panel: npt.NDArray[np.int64] = np.clip(
             np.searchsorted(self._starts, angle, side="right") - 1, 0, self._starts.size - 1
         )

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from numpy.polynomial import legendre
 
 from spectra.frozen import Vector
+from spectra.laws.interval_angles import angle_of, point_at
 
 __all__ = ["GradedRule"]
 
@@ -84,18 +85,11 @@ class GradedRule:
 
     def point(self, angle: Vector) -> Vector:
         """Return ``x`` at an angle in [0, pi], accurate next to both ends."""
-        width = self.high - self.low
-        left = self.low + width * np.sin(0.5 * angle) ** 2
-        right = self.high - width * np.sin(0.5 * (np.pi - angle)) ** 2
-        return np.clip(np.where(angle < 0.5 * np.pi, left, right), self.low, self.high)
+        return point_at(angle, low=self.low, high=self.high)
 
     def angle(self, x: Vector) -> Vector:
         """Return the angle of points; those outside the interval get the nearest end's."""
-        width = self.high - self.low
-        inside = np.clip(x, self.low, self.high)
-        from_left = np.sqrt(np.minimum((inside - self.low) / width, 1.0))
-        from_right = np.sqrt(np.minimum((self.high - inside) / width, 1.0))
-        return 2.0 * np.arctan2(from_left, from_right)
+        return angle_of(x, low=self.low, high=self.high)
 
     def mass_below(self, angle: Vector) -> Vector:
         """Return the mass below an angle, by integrals of the panels' polynomials."""

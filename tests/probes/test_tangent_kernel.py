@@ -20,7 +20,8 @@ from probes.state import differentiable
 from probes.tangent_kernel import EmpiricalNTK, empirical_ntk
 from spectra.errors import ArgumentError, NonDeterministicError, NonFiniteError, ShapeError, TaskError
 from spectra.kernels.dot_product import NeuralTangent
-from spectra.kernels.gram import as_gram, gram_spectrum
+from spectra.kernels.gram import gram_spectrum
+from spectra.kernels.gram_input import as_gram
 from tests.probes.networks import cnn, labels, mlp, normal, relative_error, seeded, transformer
 
 METHODS = ("structured", "contraction", "matrix_free")

@@ -4,7 +4,8 @@ import pytest
 from spectra.arrays import as_array, finite_number
 from spectra.errors import ArgumentError, BackendError
 from spectra.kernels.effective_dimension import effective_dimension
-from spectra.kernels.gram import GramSpectrum, checked_ridge, gram_spectrum
+from spectra.kernels.gram import GramSpectrum, gram_spectrum
+from spectra.kernels.gram_input import checked_ridge
 from spectra.kernels.source import as_spectrum
 from spectra.kernels.stationary import RBF
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spectra.errors import ArgumentError
 from spectra.kernel_summary import WARNING, readable, summarize_kernel
 from spectra.report import finite_or_null, number, paragraph, table
+from spectra.report.footnotes import Footnotes, sentence
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,12 +77,6 @@ def render_kernel(tree: "xr.DataTree", *, format: Literal["text", "json"] = "tex
     return "\n\n".join(section for section in sections if section)
 
 
-def _sentence(text: str) -> str:
-    """Return a text with a capital and a full stop."""
-    whole = text.strip().rstrip(".")
-    return f"{whole[0].upper()}{whole[1:]}." if whole else ""
-
-
 def _range(low: float, high: float) -> str:
     """Return an interval; a dash where there is none."""
     return f"[{number(low)}, {number(high)}]" if math.isfinite(low) or math.isfinite(high) else "-"
@@ -98,25 +93,6 @@ def _share(share: float) -> str:
     return "over 99.9%" if text == "100.0%" and share < 1 else text
 
 
-class _Notes:
-    """Footnotes of a table: the same text has the same number."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """Return the mark of a note; of an empty one nothing."""
-        if not text:
-            return ""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
-
-    def lines(self) -> list[str]:
-        """Return the notes, wrapped."""
-        return [paragraph(f"[{i}] {_sentence(text)}") for i, text in enumerate(self.texts, start=1)]
-
-
 def _answer(summary: dict[str, Any]) -> str:
     answer = summary["answer"]
     if answer is None:
@@ -125,13 +101,13 @@ def _answer(summary: dict[str, Any]) -> str:
     if math.isfinite(answer["explained"]):
         error += f", {_share(answer['explained'])} of the variance explained"
     own = summary["risk"]["remarks"]
-    remarks = [paragraph(_sentence(remark)) for remark in own if remark not in summary["remarks"]]
+    remarks = [paragraph(sentence(remark)) for remark in own if remark not in summary["remarks"]]
     if answer["verdict"] == "withheld":
         lines = [
             f"WITHHELD: no ridge makes this kernel reliable on these data; the best, {number(answer['best_ridge'])}"
         ]
         lines[0] += ", cannot be relied on"
-        lines.append(paragraph(_sentence(answer["why"])))
+        lines.append(paragraph(sentence(answer["why"])))
         lines.append(paragraph(f"What was found: {error}."))
         lines += remarks
         return "\n".join(lines)
@@ -189,11 +165,11 @@ def _law(summary: dict[str, Any]) -> str:
     if not decay["is_trustworthy"]:
         lines.append(paragraph(f"NOT TO BE TRUSTED: {decay['why'].rstrip('.')}."))
     else:
-        lines.append(paragraph(_sentence(decay["why"])))
+        lines.append(paragraph(sentence(decay["why"])))
     if law == "polynomial":
         lines.append(paragraph(COVERS))
     own = summary["remarks"]
-    lines += [paragraph(_sentence(remark)) for remark in decay["remarks"] if remark not in own]
+    lines += [paragraph(sentence(remark)) for remark in decay["remarks"] if remark not in own]
     return "\n".join(lines)
 
 
@@ -209,7 +185,7 @@ def _regime(regime: dict[str, Any] | None) -> str:
                 f"{number(regime['median_amplification'])} times."
             )
         )
-    lines += [paragraph(_sentence(regime["why"])), paragraph(CAVEAT)]
+    lines += [paragraph(sentence(regime["why"])), paragraph(CAVEAT)]
     return "\n".join(lines)
 
 
@@ -217,7 +193,7 @@ def _dimension(summary: dict[str, Any]) -> str:
     rows = summary["dimension"]
     if not rows:
         return ""
-    n, notes = summary["attributes"]["num_samples"], _Notes()
+    n, notes = summary["attributes"]["num_samples"], Footnotes()
     cells = [
         (
             number(row["ridge"]),
@@ -238,7 +214,7 @@ def _curve(summary: dict[str, Any]) -> str:
     learned, beyond = summary["learning_curve"], summary["extrapolation"]
     if not learned and not beyond:
         return ""
-    answer, notes = summary["answer"], _Notes()
+    answer, notes = summary["answer"], Footnotes()
     cells = [
         (
             str(row["num_samples"]),
@@ -281,7 +257,7 @@ def _condition(condition: dict[str, Any] | None) -> str:
         return ""
     least = "at least " if condition["is_lower_bound"] else ""
     lines = [f"CONDITION NUMBER {least}{number(condition['condition_number'])} without a ridge"]
-    lines.append(paragraph(_sentence(condition["why"])))
+    lines.append(paragraph(sentence(condition["why"])))
     return "\n".join(lines)
 
 
@@ -295,7 +271,7 @@ def _about(summary: dict[str, Any]) -> str:
             f"{number(about['ridge_floor'])} cannot be told from rounding ({rows} rows)."
         ),
     ]
-    lines += [paragraph(_sentence(remark)) for remark in summary["remarks"]]
+    lines += [paragraph(sentence(remark)) for remark in summary["remarks"]]
     if about["status"] != "complete":
         lines.append(paragraph("INTERRUPTED: not all parts were found."))
     return "\n".join(lines)

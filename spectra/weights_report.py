@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spectra.errors import ArgumentError
 from spectra.report import finite_or_null, number, paragraph, table
+from spectra.report.footnotes import Footnotes
 from spectra.weights_summary import summarize_weights
 
 if TYPE_CHECKING:
@@ -49,25 +50,6 @@ def render_weights(weights: "xr.Dataset", *, format: Literal["text", "json"] = "
     return "\n\n".join([_answer(summary), _spectra(summary), _about(summary)])
 
 
-class _Notes:
-    """Footnotes of a table: the same text has the same number."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """Return the mark of a note; of an empty one nothing."""
-        if not text:
-            return ""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
-
-    def lines(self) -> list[str]:
-        """Return the notes, wrapped."""
-        return [paragraph(f"[{i}] {text[0].upper()}{text[1:].rstrip('.')}.") for i, text in enumerate(self.texts, 1)]
-
-
 def _answer(summary: dict[str, Any]) -> str:
     layers, counts = summary["layers"], summary["answer"]
     named = ", ".join(f"{count} {look}" for look, count in counts.items() if count)
@@ -102,7 +84,7 @@ def _answer(summary: dict[str, Any]) -> str:
 
 
 def _spectra(summary: dict[str, Any]) -> str:
-    notes = _Notes()
+    notes = Footnotes()
     rows = summary["layers"]
     cells: list[tuple[str, ...]] = [
         (

@@ -5,7 +5,7 @@
              and ``cost`` make its parts
 ``text``     ... written for a terminal; ``markdown`` and ``html`` for files
 ``data``     the same as plain values, for JSON
-``numbers``  numbers for readers; ``paragraphs`` wrapped text; ``tables`` aligned tables
+``numbers``  numbers for readers; ``paragraphs`` and ``footnotes`` wrapped text; ``tables`` aligned tables
 ===========  ==============================================================================
 
 All forms are written from the same blocks, so that they say the same.

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from spectra.dynamics.closed_form import ClosedForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, require_closure, shared_noise
 from spectra.dynamics.critical import kernel_norm
-from spectra.dynamics.method import method_step, require_method
+from spectra.dynamics.method import constant_momentum, method_step
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.steps import constant_rate
 from spectra.dynamics.two_state import moment_matrix, response
@@ -59,12 +59,13 @@ def floor(
     ... )
     2.0
     """
+    require_closure(closure, problem)
     noise = shared_noise(problem, batch_size=batch_size, sampling=sampling)
-    if learning_rate == 0:
-        return problem.loss
     norm = kernel_norm(
         problem, closure=closure, learning_rate=learning_rate, noise=noise, momentum=momentum, nesterov=nesterov
     )
+    if learning_rate == 0:
+        return problem.loss
     return problem.offset + problem.floor / (1 - norm) if norm < 1 else float("inf")
 
 
@@ -114,7 +115,7 @@ def rate(
     0.25
     """
     require_closure(closure, problem)
-    require_method(closure, momentum=momentum, nesterov=nesterov)
+    momentum = constant_momentum(closure, momentum, nesterov=nesterov)
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"a rate is known for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
     noise = shared_noise(problem, batch_size=batch_size, sampling=sampling)

@@ -14,7 +14,12 @@ divided differences :math:`D_k(\mu, \rho) = (\mu^k - \rho^k) / (\mu - \rho)`,
     L(k) = L_* + F(k) + \sum_i z_i y_i \mu_i^k
          + \sum_i z_i^2 \Big[ L_* D_k(\mu_i, 1) + \sum_l f_l D_k(\mu_i, \rho_l) \Big].
 
-Derived here. The eigenvalues of I - M are computed, not those of M, which keeps the digits of slow modes.
+Derived here. Slow modes lose digits, because p is their loss over a tiny b. Three things keep them: the eigenvalues of
+I - M are computed, not those of M; modes come in the order of descending b, which leaves a graded matrix its small
+entries; and LAPACK's method of relatively robust representations is used. On 40 random problems in no order, with
+eigenvalues down to 1e-12 of the largest and multiplicities from 1e-8 to 1e3 in half of them, the error relative to a
+recursion in extended precision was 4e-13 in the median and at most 1e-5, where many such eigenvalues agree to 1e-12;
+divide and conquer in the order given left up to 5e-3 (measured).
 """
 
 from abc import ABC, abstractmethod
@@ -22,6 +27,7 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.recursion import LARGEST, Curve
@@ -55,8 +61,9 @@ class RankOneSolution(ABC):
         if not np.any(noisy):
             self._drops = self._couplings = self._starts = np.empty(0)
             return
-        b, start = source[noisy], problem.initial_loss[noisy] / source[noisy]
-        values, vectors = np.linalg.eigh(np.diag(drop[noisy]) - np.outer(b, b))
+        order = np.flatnonzero(noisy)[np.argsort(-source[noisy], kind="stable")]
+        b, start = source[order], problem.initial_loss[order] / source[order]
+        values, vectors = eigh(np.diag(drop[order]) - np.outer(b, b), driver="evr")
         self._drops, self._couplings, self._starts = values, vectors.T @ b, vectors.T @ start
 
     @abstractmethod

@@ -61,6 +61,8 @@ def compress(problem: Quadratic, *, width: float = 0.3) -> Quadratic:
     >>> small.eigenvalue.size < 100, bool(abs(small.trace / problem.trace - 1) < 1e-12)
     (True, True)
     """
+    if not isinstance(problem, Quadratic):
+        raise ArgumentError(f"problem must be a spectra.dynamics.Quadratic; got {type(problem).__name__}")
     if not finite_number(width, name="width") > 0:
         raise ArgumentError(f"width must be positive; got {width}")
     order = np.argsort(problem.eigenvalue, kind="stable")

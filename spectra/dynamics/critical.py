@@ -32,7 +32,7 @@ from spectra.arrays import finite_number
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, chi_of, require_closure
 from spectra.dynamics.eigenbasis import Rows
 from spectra.dynamics.largest import largest_eigenvalue
-from spectra.dynamics.method import method_step, require_method
+from spectra.dynamics.method import constant_momentum, method_step
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.steps import constant_rate
 from spectra.errors import ArgumentError
@@ -78,7 +78,7 @@ def critical_learning_rate(
     0.5
     """
     require_closure(closure, problem)
-    require_method(closure, momentum=momentum, nesterov=nesterov)
+    momentum = constant_momentum(closure, momentum, nesterov=nesterov)
     if problem.unit != 1:
         unit, options = problem.unit, {"closure": closure, "noise": noise, "nesterov": nesterov}
         return unit * critical_learning_rate(problem.scaled(unit), momentum=momentum, **options)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def kernel_norm(
     0.5
     """
     require_closure(closure, problem)
-    require_method(closure, momentum=momentum, nesterov=nesterov)
+    momentum = constant_momentum(closure, momentum, nesterov=nesterov)
     if closure in ("row_resolved", "exact"):
         raise ArgumentError(f"closure={closure!r} has no kernel; its critical rate is that of stability(...)")
     learning_rate = constant_rate(learning_rate, largest=problem.largest)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from spectra.dynamics.eigenbasis import Rows
 from spectra.dynamics.largest import row_bound
+from spectra.dynamics.problems import require_squares
 from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import frozen_array
@@ -60,6 +61,7 @@ def from_kernel(K: npt.ArrayLike, y: npt.ArrayLike, *, name: str = "kernel") -> 
     matrix, target = frozen_array(K, name="K"), frozen_array(y, name="y")
     if matrix.ndim != 2 or matrix.shape != (*target.shape, *target.shape) or target.size == 0:
         raise ShapeError(f"K (n, n) and y (n,) are needed; got {matrix.shape} and {target.shape}")
+    require_squares(target, name="y")
     scale = float(np.max(np.abs(matrix)))
     if np.max(np.abs(matrix - matrix.T)) > 1e-8 * scale:
         raise ArgumentError("a kernel matrix must be symmetric")

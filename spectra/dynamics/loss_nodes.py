@@ -15,13 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spectra.arrays import namespace
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.frozen import Vector
 from spectra.lanczos import lanczos
 from spectra.operators import as_operator
 from spectra.protocols import Array, SupportsMatmul
 from spectra.tridiagonal import Ritz, Tridiagonal, ritz
 
-__all__ = ["LossNodes", "loss_from_gradient", "loss_from_residual"]
+__all__ = ["LossNodes", "loss_from_gradient", "loss_from_residual", "require_start"]
 
 #: Times at which two sets of nodes are compared, evenly in their logarithm (design choice).
 NUM_TIMES = 200
@@ -99,3 +101,20 @@ def _compared(found: Tridiagonal, read: Callable[[Ritz], tuple[Vector, Vector]],
         change=float(np.max(np.abs(lost - lost_by_fewer))) / loss,
         num_matvecs=found.num_matvecs,
     )
+
+
+def require_start(vector: Array, *, size: int, name: str) -> None:
+    """Raise unless a vector can start a run: of this size, finite and not zero.
+
+    Raises
+    ------
+    ShapeError, ArgumentError
+        The message says what came.
+    """
+    if tuple(vector.shape) != (size,):
+        raise ShapeError(f"{name} must have shape ({size},); got {tuple(vector.shape)}")
+    largest = float(namespace(vector).max(namespace(vector).abs(vector)))
+    if not np.isfinite(largest):
+        raise NonFiniteError(f"{name} must be finite; got {largest}")
+    if largest == 0:
+        raise ArgumentError(f"{name} is zero: nothing is left to lose, so that there is no curve to predict")

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import device
 
 from spectra.arrays import eps, namespace, to_host
-from spectra.dynamics.loss_nodes import loss_from_gradient, loss_from_residual
+from spectra.dynamics.loss_nodes import loss_from_gradient, loss_from_residual, require_start
 from spectra.dynamics.quadratic import Quadratic
 from spectra.eigenpairs import eigenpairs
 from spectra.errors import ArgumentError
@@ -114,7 +114,8 @@ def from_operator(
     ------
     ArgumentError
         If trace or loss are not positive; if the deflated eigenvalues alone exceed the trace; if the modes hold more
-        loss than there is; or unless either the gradient, or residual and ``sample_gram`` together, are given.
+        loss than there is; if the gradient or residual is zero; or unless either the gradient, or residual and
+        ``sample_gram`` together, are given.
     NotSymmetricError, NonFiniteError, ShapeError, BackendError
         As of `spectra.lanczos` and `spectra.eigenpairs`.
 
@@ -145,6 +146,10 @@ def from_operator(
         raise ArgumentError(f"trace and loss must be positive and finite; got {trace} and {loss}")
     if (gradient is None) == (residual is None) or (residual is None) != (sample_gram is None):
         raise ArgumentError("either gradient, or residual and sample_gram together, must say where the loss lies")
+    if gradient is not None:
+        require_start(gradient, size=operator.shape[0], name="gradient")
+    if residual is not None and sample_gram is not None:
+        require_start(residual, size=sample_gram.shape[0], name="residual")
     deflate = min(as_count(num_deflated, name="num_deflated", least=0), operator.shape[0] - 1)
     begin, like = operator.num_matvecs, operator.like
     threshold = NEGLIGIBLE * eps(like)

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from spectra.arrays import finite_number
 from spectra.dynamics.two_state import LinearStep, heavy_ball_step, nesterov_step
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
 
-__all__ = ["method_step", "require_method"]
+__all__ = ["constant_momentum", "method_step", "require_method"]
 
 
 #: Momentum closer to 1 than this leaves no digits to what it damps.
@@ -43,3 +44,22 @@ def require_method(closure: str, *, momentum: Any, nesterov: bool) -> None:
         raise ArgumentError(
             f"closure={closure!r} is for plain SGD; with momentum use 'limit', 'gaussian' or 'kurtosis'"
         )
+
+
+def constant_momentum(closure: str, momentum: Any, *, nesterov: bool) -> float:
+    """Return one momentum that :func:`require_method` allows.
+
+    Raises
+    ------
+    ArgumentError
+        As of `require_method`, and for a schedule.
+
+    Examples
+    --------
+    >>> constant_momentum("limit", 0, nesterov=False)
+    0.0
+    """
+    require_method(closure, momentum=momentum, nesterov=nesterov)
+    if np.ndim(momentum) != 0:
+        raise ArgumentError(f"momentum must be one number here; got {momentum!r}")
+    return finite_number(momentum, name="momentum")

@@ -10,7 +10,7 @@ from spectra.dynamics.asymptotics import floor
 from spectra.dynamics.closed_form import ClosedForm
 from spectra.dynamics.closures import MODE_CLOSURES, Closure, Sampling, chi_of, require_closure, shared_noise
 from spectra.dynamics.compression import cheaper
-from spectra.dynamics.method import require_method
+from spectra.dynamics.method import constant_momentum
 from spectra.dynamics.quadratic import Quadratic
 from spectra.dynamics.sgd import sgd_curve
 from spectra.dynamics.steps import constant_rate
@@ -91,6 +91,8 @@ def steps_to_target(
     >>> steps_to_target(problem, 1.01, closure="limit", learning_rate=0.1).status
     'unreachable: floor'
     """
+    require_closure(closure, problem)
+    momentum = constant_momentum(closure, momentum, nesterov=nesterov)
     target = finite_number(target, name="target")
     max_steps = as_count(max_steps, name="max_steps")
     learning_rate = constant_rate(learning_rate, largest=problem.largest)
@@ -101,8 +103,6 @@ def steps_to_target(
         "momentum": momentum,
         "nesterov": nesterov,
     }
-    require_closure(closure, problem)
-    require_method(closure, momentum=momentum, nesterov=nesterov)
     if closure not in MODE_CLOSURES:
         raise ArgumentError(f"times are found for {', '.join(MODE_CLOSURES)}; got closure={closure!r}")
     last = floor(problem, closure=closure, **settings)

@@ -10,7 +10,7 @@ from spectra.dynamics.quadratic import Quadratic
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
 
-__all__ = ["from_data", "from_eigenvalues", "streaming"]
+__all__ = ["from_data", "from_eigenvalues", "require_squares", "streaming"]
 
 #: Eigenvalues below this share of the largest count as zero: squares of singular values that are rounding of float64.
 NEGLIGIBLE = 1e-12
@@ -129,11 +129,14 @@ def from_data(
         raise ArgumentError("A is zero, so that there is no curvature and nothing to lose")
     if not SMALLEST < size < 1 / SMALLEST:
         raise ArgumentError(f"squares of A over- or underflow; scale it: its largest entry is {size:.3g}")
+    for what, given in (("b", target), ("start", at)):
+        require_squares(given, name=what)
     n = matrix.shape[0]
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
     kept = singular**2 > NEGLIGIBLE * singular[0] ** 2
     left, singular, basis = left[:, kept], singular[kept], right[kept].T
     residual = matrix @ at - target
+    require_squares(residual, name="A @ start - b")
     sizes = float(np.max(np.sum(matrix**2, axis=1)))
     common = {
         "num_samples": n,
@@ -214,6 +217,19 @@ def streaming(
         num_samples=None,
         name=name,
     )
+
+
+def require_squares(array: Vector, *, name: str) -> None:
+    """Raise unless sums of squares of the entries stay within float64.
+
+    Raises
+    ------
+    ArgumentError
+        The message says how large the largest entry is.
+    """
+    size = float(np.max(np.abs(array)))
+    if not size < 1 / SMALLEST:
+        raise ArgumentError(f"squares of {name} overflow; scale it: its largest entry is {size:.3g}")
 
 
 def _vectors(**given: npt.ArrayLike) -> list[Vector]:

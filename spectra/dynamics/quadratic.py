@@ -138,7 +138,11 @@ class Quadratic:
         if self.num_samples is not None:
             object.__setattr__(self, "num_samples", as_count(self.num_samples, name="num_samples"))
         object.__setattr__(self, "name", str(self.name))
-        object.__setattr__(self, "evidence", {str(key): float(value) for key, value in self.evidence.items()})
+        try:
+            evidence = {str(key): float(value) for key, value in self.evidence.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ArgumentError(f"evidence must map names to numbers; got {self.evidence!r}") from error
+        object.__setattr__(self, "evidence", evidence)
         if self.eigenvalue.size == 0 or np.any(self.eigenvalue == 0) or self.trace <= 0:
             raise ArgumentError(
                 "at least one positive eigenvalue with positive multiplicity is needed, and none that is zero: "

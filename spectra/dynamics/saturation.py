@@ -57,7 +57,8 @@ def batch_saturation(
     r"""Return, for each batch size, the fewest steps until the expected loss stays below a target, and their samples.
 
     At small batches steps fall like 1/B and samples stay; beyond a knee steps stay and samples grow like B. The
-    learning rate is the best of 12 from 1/30 to 0.8 of the critical one, among those whose floor is below the target.
+    learning rate is the best of 12 from 1/30 to 0.8 of the critical one, among those whose floor is below the target,
+    or that of a smaller batch where it is better: steps never rise with the batch size.
 
     Parameters
     ----------
@@ -115,20 +116,21 @@ def batch_saturation(
     sizes = np.unique(asked).astype(int).tolist()
     best = np.full((3, len(sizes)), np.nan)
     begin = min(FIRST, longest)
+    settings: dict[str, Any] = {"closure": closure, "sampling": sampling, "momentum": momentum, "nesterov": nesterov}
     for i in reversed(range(len(sizes))):
-        settings: dict[str, Any] = {
-            "closure": closure,
-            "batch_size": sizes[i],
-            "sampling": sampling,
-            "momentum": momentum,
-            "nesterov": nesterov,
-        }
-        limits = stability(problem, **settings)
+        limits = stability(problem, batch_size=sizes[i], **settings)
         cap = NEAR_CRITICAL * min(limits.usable, limits.noise_free_learning_rate)
-        rate, steps = _fastest(model, goal, cap, begin, longest, settings)
+        rate, steps = _fastest(model, goal, cap, begin, longest, {"batch_size": sizes[i], **settings})
         best[:, i] = rate, steps, limits.usable
         # Smaller batches take more steps: begin with those of the larger one.
         begin = longest if np.isnan(steps) else min(int(1.25 * steps) + 1, longest)
+    for i in range(1, len(sizes)):
+        # Less noise is never slower: where none of its own rates is as fast, a batch takes that of the smaller one.
+        if np.isfinite(best[1, i - 1]) and not best[1, i] <= best[1, i - 1]:
+            rate, most = best[0, i - 1], int(best[1, i - 1])
+            steps = _steps_below(model, goal, rate, most, {"batch_size": sizes[i], **settings})
+            if steps <= most:
+                best[:2, i] = rate, steps
     samples = best[1] * np.array(sizes)
     known = np.isfinite(samples)
     knee = int(np.max(np.array(sizes)[known & (samples <= KNEE * np.nanmin(samples))])) if np.any(known) else np.nan
@@ -203,6 +205,8 @@ def implicit_conditioning_ratio(problem: Quadratic) -> float:
     >>> implicit_conditioning_ratio(problem)
     10.1
     """
+    if not isinstance(problem, Quadratic):
+        raise ArgumentError(f"problem must be a spectra.dynamics.Quadratic; got {type(problem).__name__}")
     counted = problem.eigenvalue[problem.multiplicity > 0]
     return float(problem.trace / counted.max() / np.sqrt(counted.min() / counted.max()))
 
@@ -213,22 +217,11 @@ def _fastest(
     """Return the learning rate that reaches a target first, and stays below it, and its steps; NaN if none does."""
     rates = [float(rate) for rate in cap * np.geomspace(1.0, LOWEST, NUM_RATES)]
     rates = [rate for rate in rates if floor(problem, learning_rate=rate, **settings) < target]
-    # Momentum overshoots, so that a loss below the target must stay there for as long again.
-    again = 2 if settings["momentum"] else 1
     length, best = begin, (np.nan, np.nan)
     while rates:
         for rate in rates:
             most = length if np.isnan(best[1]) else int(best[1])
-            curve = sgd_curve(
-                problem,
-                learning_rate=rate,
-                num_steps=again * most,
-                record=np.arange(again * most + 1),
-                solver="recursion",
-                **settings,
-            )
-            above = np.flatnonzero(~(curve["loss"].values <= target))
-            steps = int(above[-1]) + 1 if above.size else 0
+            steps = _steps_below(problem, target, rate, most, settings)
             if steps <= most and not steps >= best[1]:
                 best = (rate, float(steps))
                 if steps == 0:
@@ -237,3 +230,19 @@ def _fastest(
             break
         length = min(2 * length, longest)
     return best
+
+
+def _steps_below(problem: Quadratic, target: float, rate: float, most: int, settings: dict[str, Any]) -> int:
+    """Return the step from which on the loss is at or below a target; more than ``most`` if there is none up to it."""
+    # Momentum overshoots, so that a loss below the target must stay there for as long again.
+    length = (2 if settings["momentum"] else 1) * most
+    curve = sgd_curve(
+        problem,
+        learning_rate=rate,
+        num_steps=length,
+        record=np.arange(length + 1),
+        solver="recursion",
+        **settings,
+    )
+    above = np.flatnonzero(~(curve["loss"].values <= target))
+    return int(above[-1]) + 1 if above.size else 0

@@ -83,7 +83,8 @@ def sgd_curve(
     record : array_like of int, optional
         Steps to keep; by default all up to 200, else about 100 with equal ratios.
     solver : {"auto", "recursion", "closed_form"}
-        The recursion takes every step, the closed form jumps to the recorded ones; they agree to rounding. ``"auto"``
+        The recursion takes every step, the closed form jumps to the recorded ones; they agree to rounding, or to some
+        digits less where eigenvalues span ten orders of magnitude, see :mod:`spectra.dynamics.closed_form`. ``"auto"``
         takes the cheaper.
 
     Returns

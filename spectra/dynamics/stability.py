@@ -5,6 +5,7 @@ from typing import Any
 
 from spectra.dynamics.closures import Closure, Sampling, require_closure, shared_noise
 from spectra.dynamics.critical import critical_learning_rate, row_safe_learning_rate
+from spectra.dynamics.method import constant_momentum
 from spectra.dynamics.quadratic import Quadratic
 
 __all__ = ["MAX_DISAGREEMENT", "MAX_DISAGREEMENT_OF_LARGEST", "NEAR_CRITICAL", "Stability", "stability"]
@@ -109,6 +110,7 @@ def stability(
     (0.666666666667, 'largest eigenvalue alone: batches without noise')
     """
     require_closure(closure, problem)
+    momentum = constant_momentum(closure, momentum, nesterov=nesterov)
     shared = shared_noise(problem, batch_size=batch_size, sampling=sampling)
     noise = shared * problem.rows_per_sample
     options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov}

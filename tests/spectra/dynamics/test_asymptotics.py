@@ -42,7 +42,7 @@ def test_floors_are_infinite_when_unstable_and_offsets_are_added():
     assert floor(moved, **settings) == pytest.approx(floor(problem, **settings) + 2)
 
 
-@pytest.mark.parametrize("function", [rate, lambda p, **s: steps_to_target(p, 1.0, **s)])
+@pytest.mark.parametrize("function", [rate, lambda problem, **s: steps_to_target(problem, 1.0, **s)])
 def test_only_closures_over_modes_have_rates_and_times(function):
     with pytest.raises(ArgumentError, match="limit, gaussian, kurtosis"):
         function(gaussian_problem(), closure="exact", learning_rate=0.1)
@@ -59,12 +59,18 @@ def test_only_closures_over_modes_have_rates_and_times(function):
         {"learning_rate": [0.1]},
         {"batch_size": 0},
         {"momentum": 1.0},
+        {"momentum": [0.1, 0.2]},
+        {"learning_rate": 0.0, "momentum": 2.0},
+        {"learning_rate": 0.0, "closure": "none"},
+        {"learning_rate": 0.0, "closure": "exact"},
+        {"problem": None},
+        {"problem": None, "learning_rate": 0.0},
     ],
 )
-@pytest.mark.parametrize("function", [floor, rate, lambda p, **s: steps_to_target(p, 1.0, **s)])
+@pytest.mark.parametrize("function", [floor, rate, lambda problem, **s: steps_to_target(problem, 1.0, **s)])
 def test_settings_that_cannot_be(function, changes):
     with pytest.raises((ArgumentError, NonFiniteError)):
-        function(gaussian_problem(), **({"closure": "limit", "learning_rate": 0.01} | changes))
+        function(**({"problem": gaussian_problem(), "closure": "limit", "learning_rate": 0.01} | changes))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spectra.dynamics import Quadratic, sgd_curve
+from spectra.dynamics import Quadratic, sgd_curve, stability
 from spectra.dynamics.closed_form import ClosedForm, _divided
 from tests.spectra.dynamics.least_squares import gaussian_problem, one_mode
 
@@ -36,6 +36,26 @@ def test_clustered_eigenvalues_keep_their_digits():
     first, second = both(problem, closure="limit", learning_rate=0.05)
     # the recursion rounds in each of 20 000 steps: 4e-12 for every rounding of a step that adds up
     np.testing.assert_allclose(first, second, rtol=5e-11)
+
+
+@pytest.mark.parametrize("order", ["descending", "ascending", "shuffled"])
+def test_slow_modes_keep_their_digits_in_any_order(order):
+    """The state of a mode is its loss over its share in the noise, which is tiny for slow modes and small weights."""
+    rng = np.random.default_rng(3)
+    lam, loss, weight = 10.0 ** -np.linspace(0, 11, 60), rng.random(60), 10.0 ** rng.uniform(-8, 3, 60)
+    places = {"descending": np.arange(60), "ascending": np.arange(60)[::-1], "shuffled": rng.permutation(60)}[order]
+    for multiplicity in (np.ones(60), weight):
+        problem = Quadratic(
+            eigenvalue=lam[places],
+            multiplicity=multiplicity[places],
+            initial_loss=loss[places],
+            floor=0.1,
+            num_samples=100,
+        )
+        rate = 0.5 * stability(problem, closure="limit", batch_size=10).closure_learning_rate
+        first, second = both(problem, closure="limit", learning_rate=rate, batch_size=10)
+        # the recursion rounds in each of 20 000 steps, as above
+        np.testing.assert_allclose(first, second, rtol=5e-11)
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.3])

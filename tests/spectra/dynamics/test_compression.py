@@ -83,3 +83,8 @@ def test_scale_does_not_matter(scale):
 def test_widths_that_cannot_be(width):
     with pytest.raises((ArgumentError, ArithmeticError)):
         compress(one_mode(), width=width)
+
+
+def test_only_problems_are_compressed():
+    with pytest.raises(ArgumentError, match="Quadratic"):
+        compress(None)

@@ -24,6 +24,7 @@ def test_kernel_regression_is_sgd_on_the_function():
         (np.eye(3), np.ones(2), ShapeError),
         (np.array([[1.0, 2.0], [0.0, 1.0]]), np.ones(2), ArgumentError),
         (-np.eye(2), np.ones(2), ArgumentError),
+        (np.eye(2), np.full(2, 1e200), ArgumentError),
         (np.array([[1.0, 2.0], [2.0, 1.0]]), np.ones(2), ArgumentError),
         (np.full((2, 2), np.nan), np.ones(2), NonFiniteError),
     ],

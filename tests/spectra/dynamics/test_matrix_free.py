@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from spectra.dynamics import from_data, from_operator, implicit_conditioning_ratio, rate, sgd_curve, stability
-from spectra.errors import ArgumentError
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from tests.spectra.dynamics.least_squares import gaussian_data, loss_of
 
 
@@ -227,6 +227,24 @@ def test_measured_kurtosis_is_bounded_up_to_the_critical_rate(share, size):
     curves = [sgd_curve(p, num_steps=2000, **settings) for p in (ours, exact)]
     np.testing.assert_allclose(curves[0].loss, curves[1].loss, rtol=0.05)
     assert rate(ours, **settings) < 1
+
+
+@pytest.mark.parametrize("given", ["gradient", "residual"])
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda v: 0 * v, ArgumentError, "is zero: nothing is left to lose"),
+        (lambda v: np.nan * v, NonFiniteError, "must be finite; got nan"),
+        (lambda v: v[:5], ShapeError, "must have shape"),
+    ],
+)
+def test_where_the_loss_lies_is_named_in_errors(given, change, error, words):
+    A, b = gaussian_data(40, 12)
+    vectors = {"gradient": -A.T @ b / 40, "residual": -b}
+    more = {"sample_gram": A @ A.T / 40} if given == "residual" else {}
+    settings = {"loss": loss_of(A, b, np.zeros(12)), "trace": float(np.mean(np.sum(A**2, axis=1))), "num_samples": 40}
+    with pytest.raises(error, match=f"{given} {words}"):
+        from_operator(A.T @ A / 40, **{given: change(vectors[given])}, **more, **settings)
 
 
 def test_losses_that_are_too_small_are_units_that_differ():

@@ -109,12 +109,20 @@ def test_noise_of_a_stream(noise):
         (np.ma.masked_array(np.ones((3, 2)), mask=np.eye(3, 2)), np.ones(3), "mask"),
         (np.full((3, 2), 1e160), np.ones(3), "over- or"),
         (np.full((3, 2), 1e-300), np.ones(3), "underflow"),
+        (np.ones((3, 2)), np.full(3, 1e200), "squares of b overflow"),
         ("abc", np.ones(3), "real"),
     ],
 )
 def test_data_that_would_be_misread(A, b, words):
     with pytest.raises(ArgumentError, match=words):
         from_data(A, b)
+
+
+def test_starts_too_far_away_to_square():
+    with pytest.raises(ArgumentError, match="squares of start overflow"):
+        from_data(np.eye(2), np.ones(2), np.full(2, 1e200))
+    with pytest.raises(ArgumentError, match="squares of A @ start - b overflow"):
+        from_data(1e100 * np.eye(2), np.ones(2), np.full(2, 1e100))
 
 
 def test_the_row_bound_is_the_largest_relative_eigenvalue():

@@ -22,6 +22,8 @@ def make(**changes):
         ({"initial_loss": np.array([1.0, np.nan])}, NonFiniteError, "initial_loss"),
         ({"eigenvalue": np.array([1.0, np.inf])}, NonFiniteError, "eigenvalue"),
         ({"floor": np.nan}, ArgumentError, "floor"),
+        ({"evidence": None}, ArgumentError, "evidence"),
+        ({"evidence": {"trace": "b"}}, ArgumentError, "evidence"),
         ({"eigenvalue": np.array([1.0, -1.0])}, ArgumentError, "negative"),
         ({"eigenvalue": np.array([1.0, 0.0])}, ArgumentError, "without curvature"),
         ({"multiplicity": np.zeros(2)}, ArgumentError, "positive multiplicity"),

@@ -78,6 +78,9 @@ def test_sizes_that_cannot_be():
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[61])
     with pytest.raises(ArgumentError, match="target"):
         batch_saturation(gaussian_problem(), closure="limit", batch_sizes=[6], target=np.nan)
+    for function in (implicit_conditioning_ratio, lambda p: batch_saturation(p, closure="limit", batch_sizes=[1])):
+        with pytest.raises(ArgumentError, match="Quadratic"):
+            function(None)
 
 
 @pytest.mark.parametrize("closure", ["limit", "kurtosis"])
@@ -101,6 +104,28 @@ def test_fewest_steps_are_the_fewest_until_the_loss_stays_below(closure, momentu
                 stays.append(above[-1] + 1)
         assert found["num_steps"].values[i] == min(stays)
         assert found["num_samples"].values[i] == min(stays) * size
+
+
+def test_larger_batches_never_take_more_steps():
+    """A heavy ball settles late at most rates that are tried with large batches, but not at one of a smaller batch."""
+    problem = gaussian_problem(400, 50, seed=8)
+    sizes = [64, 128, 256, 400]
+    found = batch_saturation(problem, closure="limit", batch_sizes=sizes, momentum=0.9)
+    steps, rates = found["num_steps"].values, found["learning_rate"].values
+    assert np.all(np.diff(steps) <= 0)
+    assert np.any(np.diff(rates) == 0)
+    curve = sgd_curve(
+        problem, closure="limit", learning_rate=rates[2], batch_size=256, momentum=0.9, num_steps=500, record=range(501)
+    )
+    assert np.flatnonzero(curve.loss.values > found.attrs["target"])[-1] + 1 == steps[2]
+
+
+def test_a_size_that_reaches_nothing_leaves_larger_ones_alone():
+    problem = gaussian_problem(200, 20)
+    target = problem.floor + 0.1 * (problem.loss - problem.floor)
+    found = batch_saturation(problem, closure="limit", batch_sizes=[1, 200], target=target, max_steps=30)
+    assert np.isnan(found["num_steps"].values[0])
+    assert found["num_steps"].values[1] <= 30
 
 
 def test_a_dip_below_the_target_is_not_enough():

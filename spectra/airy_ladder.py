@@ -29,12 +29,17 @@ OUTLIER_SHARE, MOST_OUTLIERS = 8, 100
 #: The two outermost eigenvalues that are not yet outliers take no part in the fit that judges them (set by hand).
 LEFT_OUT = 2
 #: Outliers lie (q + ALLOWANCE / sqrt(N)) s above the edge, q the Tracy-Widom quantile. Measured on Wishart matrices
-#: with aspect ratios 0.05 to 1, whose density is no square root within the window; 0 would do for Gaussian ones.
-ALLOWANCE = 14.0
+#: with aspect ratios 0.05 to 1, whose density is no square root within the window; 0 would do for Gaussian ones. With
+#: 14, 0.76 +- 0.12 % of 5000 square matrices of order 50 show outliers where 1 % may, and 0.64 % with 16.
+ALLOWANCE = 16.0
 #: Standard deviation of the edge in units of s, by which its largest eigenvalue fluctuates (measured: 0.6 to 1.3 for
 #: random matrices); and what the edge from half the window differs by is added this many times, for densities that bend
 #: within the window, as at the lower edge of Wishart matrices.
 FLUCTUATION, BEND = 1.2, 2.0
+#: Windows, as shares of the first, with which outliers are counted again (design choice).
+OTHER_WINDOWS = 0.5, 1.5
+#: ... and the fewest eigenvalues in them.
+LEAST_OTHER = 8
 #: Rounding of eigenvalues in units of eps times the largest, below which no scale is resolved (design choice).
 ROUNDING = 64.0 * float(np.finfo(np.float64).eps)
 
@@ -51,6 +56,9 @@ class LadderFit:
         Standard error of the edge.
     num_outliers : int
         Eigenvalues above the threshold.
+    least_outliers, most_outliers : int
+        The same, with windows of half and of one and a half times as many eigenvalues too. Where the spectrum has no
+        gap, the number follows the window.
     threshold : float
         For the outermost eigenvalue of the bulk.
     p_values : ndarray, shape (num_outliers,)
@@ -69,6 +77,8 @@ class LadderFit:
     scale: float
     stderr: float
     num_outliers: int
+    least_outliers: int
+    most_outliers: int
     threshold: float
     p_values: Vector
     misfit: float
@@ -132,32 +142,29 @@ def airy_ladder(
     if max_outliers is None:
         max_outliers = max(rungs // 2, min(n // OUTLIER_SHARE, MOST_OUTLIERS))
     most = min(max_outliers, n - rungs)
-    positions = ladder_positions(rungs, offset=offset)
-    windows = np.lib.stride_tricks.sliding_window_view(eigenvalues, rungs)[: most + 1]
     floor = ROUNDING * float(np.max(np.abs(eigenvalues)))
-    edges, scales = _lines(windows[:most, LEFT_OUT:], positions[LEFT_OUT:])
     margin = _quantile(level) + ALLOWANCE / np.sqrt(n)
-    scales = np.maximum(scales, floor)
-    excess = (windows[:most, 0] - edges) / np.where(scales > 0.0, scales, 1.0)
-    count = 0
-    for candidate in np.flatnonzero(excess > margin)[::-1]:
-        # The fit with all of the bulk must agree.
-        count = int(candidate) + 1
-        edge, scale = (float(value[0]) for value in _lines(windows[count : count + 1], positions))
-        if eigenvalues[candidate] > edge + margin * max(scale, floor):
-            break
-        count = 0
-    edge, scale = (float(value[0]) for value in _lines(windows[count : count + 1], positions))
+    count = _count(eigenvalues, ladder_positions(rungs, offset=offset), most, margin, floor)
+    counts = [count]
+    if count:
+        sizes = (min(max(round(share * rungs), LEAST_OTHER), n) for share in OTHER_WINDOWS)
+        ladders = (ladder_positions(size, offset=offset) for size in sizes)
+        counts += [_count(eigenvalues, own, min(max_outliers, n - len(own)), margin, floor) for own in ladders]
+    positions = ladder_positions(rungs, offset=offset)
+    window = eigenvalues[None, count : count + rungs]
+    edge, scale = (float(value[0]) for value in _lines(window, positions))
     spread = max(scale, floor)
     unit = spread if spread > 0.0 else 1.0
     outside = (eigenvalues[:count] - edge) / unit - ALLOWANCE / np.sqrt(n)
-    half, _ = _lines(windows[count : count + 1, : (rungs + 1) // 2], positions[: (rungs + 1) // 2])
-    deviation = windows[count] - edge + scale * positions
+    half, _ = _lines(window[:, : (rungs + 1) // 2], positions[: (rungs + 1) // 2])
+    deviation = window[0] - edge + scale * positions
     return LadderFit(
         edge=edge,
         scale=scale,
         stderr=float(np.hypot(FLUCTUATION * spread, BEND * (half[0] - edge))),
         num_outliers=count,
+        least_outliers=min(counts),
+        most_outliers=max(counts),
         threshold=float(edge + margin * spread),
         p_values=np.asarray(TracyWidom().sf(outside), dtype=np.float64).reshape(count),
         misfit=float(np.sqrt(np.mean((deviation / unit) ** 2))),
@@ -165,6 +172,22 @@ def airy_ladder(
         max_outliers=most,
         is_resolved=scale > floor,
     )
+
+
+def _count(eigenvalues: Vector, positions: Vector, most: int, margin: float, floor: float) -> int:
+    """Return the number of eigenvalues, at most `most`, above the edge that those behind them have."""
+    rungs = len(positions)
+    windows = np.lib.stride_tricks.sliding_window_view(eigenvalues, rungs)[: most + 1]
+    edges, scales = _lines(windows[:most, LEFT_OUT:], positions[LEFT_OUT:])
+    scales = np.maximum(scales, floor)
+    excess = (windows[:most, 0] - edges) / np.where(scales > 0.0, scales, 1.0)
+    for candidate in np.flatnonzero(excess > margin)[::-1]:
+        # The fit with all of the bulk must agree.
+        count = int(candidate) + 1
+        edge, scale = (float(value[0]) for value in _lines(windows[count : count + 1], positions))
+        if eigenvalues[candidate] > edge + margin * max(scale, floor):
+            return count
+    return 0
 
 
 def _lines(values: Vector, positions: Vector) -> tuple[Vector, Vector]:

@@ -8,6 +8,7 @@ import numpy as np
 from spectra.airy_ladder import LEAST_EIGENVALUES, LadderFit, airy_ladder
 from spectra.arrays import as_array, dtype_name, finite_number, to_host
 from spectra.bulk_split import BulkSplit
+from spectra.eigenvalue_gap import widest_gap
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.frozen import Vector
 from spectra.marchenko_pastur_split import MarchenkoPasturFit, marchenko_pastur_fit
@@ -27,6 +28,11 @@ VAGUE = 0.2
 #: Where a quarter of the window or more are outliers, of which the last has a p-value above this, outliers run into the
 #: bulk (measured: 1e-3 to 5e-3 for power laws; spikes with a gap below them have far less).
 NO_GAP_SHARE, NO_GAP = 0.25, 1e-4
+#: Where a spectrum has no gap, the number of outliers follows the window: with half and one and a half times as many
+#: eigenvalues it changes by more than 3 and a quarter. Measured: in none of 480 draws with 1 to 60 spikes that stand
+#: apart, 6 of 60 with ten spikes from 1.6 to 3, and in 240 of 260 draws of order 200 and more whose population decays
+#: like a power.
+UNSTEADY, UNSTEADY_SHARE = 3, 0.25
 #: Eigenvalues with which white noise can be told from other bulks (design choice: the limit of the distance is 0.26).
 LEAST_WHITE = 10
 #: Zeros in units of eps times order times the largest modulus, as for the rank of a matrix.
@@ -109,13 +115,24 @@ def split_eigenvalues(
         return _white_split(spectrum, white, below, is_hard=is_hard, level=level)
     assert below is not None
     above = airy_ladder(spectrum.values, level=level if is_hard else 0.5 + 0.5 * level, **window)
-    remarks: tuple[str, ...] = ()
+    remarks = _gap_remarks(spectrum.values[above.num_outliers : len(spectrum.values) - below.num_outliers])
     if white is not None:
-        remarks = (
+        remarks += (
             f"the bulk is not that of white noise, by {white.distance:.2g} in the distribution function, under which "
             f"there would be {white.num_outliers} outliers above it",
         )
     return _edge_split(spectrum, above, below, is_hard=is_hard, level=level, remarks=remarks)
+
+
+def _gap_remarks(bulk: Vector) -> tuple[str, ...]:
+    """Return what is to be said of a gap inside the bulk."""
+    gap = widest_gap(bulk)
+    if gap is None:
+        return ()
+    return (
+        f"between {gap.low:.4g} and {gap.high:.4g} there are no eigenvalues, {gap.num_above} of the bulk lie above: it "
+        "has more than one part, and its edges are those of the outermost",
+    )
 
 
 def _is_white(fit: MarchenkoPasturFit) -> bool:
@@ -160,6 +177,11 @@ def _edge_split(
             )
         if fit.num_outliers >= NO_GAP_SHARE * fit.num_points and fit.p_values[-1] > NO_GAP:
             doubts.append(f"{fit.num_outliers} outliers run into the {name} edge without a gap, as in a slow decay")
+        elif fit.most_outliers - fit.least_outliers > max(UNSTEADY, UNSTEADY_SHARE * fit.num_outliers):
+            doubts.append(
+                f"between {fit.least_outliers} and {fit.most_outliers} eigenvalues are outside the {name} edge, by how "
+                "many it is fitted to: there is no gap, as in a slow decay"
+            )
         if fit.num_outliers == fit.max_outliers:
             doubts.append(
                 f"all {fit.max_outliers} eigenvalues that may be outliers at the {name} edge are: a part of the bulk "

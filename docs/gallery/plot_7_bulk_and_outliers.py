@@ -67,9 +67,9 @@ print("edges", *(f"{found.high:.3f} +- {found.high_stderr:.3f}" for found in (fr
 
 # %%
 # Both find the same eigenvalues far outside; eight or nine are apart from the rest, about as many as there are classes.
-# Where the bulk ends they see differently, by a factor of two, and neither remarks on it: eigenvalues become rarer step
-# by step, and the coarser method takes more of them for its bulk. So go by what lies far outside, and read the edge of
-# such a spectrum as an order of magnitude.
+# Where the bulk ends they see differently, by a factor of two, and both say why: eigenvalues become rarer step by step,
+# so that there is no end. With more Lanczos steps, or with fewer eigenvalues at the edge to fit, there are ever more
+# "outliers". So go by what lies far outside, and read the edge of such a spectrum as an order of magnitude.
 
 figure, (left, right) = plt.subplots(ncols=2, figsize=(9, 4.2), layout="constrained")
 for ax, bins in ((left, np.linspace(-0.05, 1.9, 79)), (right, np.linspace(-0.03, 0.22, 76))):
@@ -83,9 +83,8 @@ left.legend(fontsize="small")
 plt.show()
 
 # %%
-# In the course of training the bulk shrinks, and the outliers grow at first and shrink once the loss is small. At the
-# beginning the split of all eigenvalues is not to be trusted, by its own account: they run into the edge without a gap.
-# Lanczos runs of 60 steps do not notice that.
+# In the course of training the bulk shrinks, and the outliers grow at first and shrink once the loss is small. Most of
+# these splits do not trust themselves.
 
 by_measure, by_eigenvalues = [], []
 for step, state in zip(steps, states, strict=True):
@@ -94,12 +93,12 @@ for step, state in zip(steps, states, strict=True):
     by_eigenvalues.append(split_bulk(all_eigenvalues(H)))
     print(f"step {step}: {by_measure[-1]}\n  {by_eigenvalues[-1]}")
 figure, ax = plt.subplots(layout="constrained")
-places, doubted = np.arange(len(steps)), np.array([not split.is_trustworthy for split in by_eigenvalues])
-ends = np.array([(split.low, split.high) for split in by_measure]).T
-ax.fill_between(places, *ends, color="#0072B2", alpha=0.3, linewidth=0, label="bulk, Lanczos")
-edges = np.array([(split.low, split.high) for split in by_eigenvalues])
-ax.plot(places, edges, "--", color="#009E73", label=["edges, all eigenvalues", None])
-ax.plot(places[doubted], edges[doubted], "x", color="#009E73", label=["not to be trusted", None])
+places = np.arange(len(steps))
+for splits, color, label in ((by_measure, "#0072B2", "Lanczos"), (by_eigenvalues, "#009E73", "all eigenvalues")):
+    edges = np.array([(split.low, split.high) for split in splits])
+    trusted = np.array([split.is_trustworthy for split in splits])
+    ax.plot(places, edges, "--", color=color, label=[f"edges, {label}", None])
+    ax.plot(places[trusted], edges[trusted], "s", color=color, label=["trusted", None])
 for place, split in zip(places, by_measure, strict=True):
     label = "outliers, Lanczos" if place == 0 else None
     ax.plot(np.full(split.num_outliers, place), split.outlier, "o", color="#D55E00", markersize=3, label=label)

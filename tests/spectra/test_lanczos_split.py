@@ -3,8 +3,8 @@ import pytest
 
 import spectra
 from spectra.errors import ArgumentError, SchemaError
-from spectra.lanczos_split import LEAST_STEPS, _outside, _without, lanczos_fit
-from spectra.measure_schema import Probe
+from spectra.gauss_rules import LEAST_STEPS, GaussRule
+from spectra.lanczos_split import _outside, lanczos_fit
 
 
 def covariance(p, n, *, spikes=(), bulk=1.0, seed=0):
@@ -16,29 +16,6 @@ def covariance(p, n, *, spikes=(), bulk=1.0, seed=0):
 
 def fit(A, *, steps=40, probes=4, rng=0):
     return lanczos_fit(spectra.slq(A, num_probes=probes, num_steps=steps, rng=rng))
-
-
-def test_taking_no_node_out_returns_the_coefficients():
-    values, vectors = np.linalg.eigh(
-        np.diag(np.full(30, 2.0)) + np.diag(np.full(29, 1.0), 1) + np.diag(np.ones(29), -1)
-    )
-    probe = Probe(values=values, weights=vectors[0] ** 2, raw_weights=vectors[0] ** 2)
-    diagonal, off_diagonal = _without(probe, np.zeros(30, dtype=bool))
-    assert len(diagonal) == 28
-    np.testing.assert_allclose(diagonal, 2.0, atol=1e-10)
-    np.testing.assert_allclose(off_diagonal, 1.0, atol=1e-10)
-
-
-def test_taking_an_outlier_out_returns_the_coefficients_without_it():
-    # the semicircle on [-1, 1] with a tenth of the mass at 3
-    n = 60
-    values, vectors = np.linalg.eigh(np.diag(np.full(n - 1, 0.5), 1) + np.diag(np.full(n - 1, 0.5), -1))
-    weights = np.append(0.9 * vectors[0] ** 2, 0.1)
-    probe = Probe(values=np.append(values, 3.0), weights=weights, raw_weights=weights)
-    gone = np.arange(n + 1) == n
-    diagonal, off_diagonal = _without(probe, gone)
-    np.testing.assert_allclose(diagonal, 0.0, atol=1e-10)
-    np.testing.assert_allclose(off_diagonal, 0.5, atol=1e-10)
 
 
 @pytest.mark.parametrize("steps", [30, 60])
@@ -83,13 +60,50 @@ def test_too_few_steps_for_the_outliers_are_noticed():
 
 
 def test_values_that_have_not_converged_or_do_not_recur_are_counted_apart():
-    first = np.array([0.0, 3.0, 5.0]), np.ones(3) / 3, np.array([0.0, 0.5, 1e-9])
-    second = np.array([0.0, 4.0, 5.0]), np.ones(3) / 3, np.array([0.0, 0.5, 1e-8])
-    third = np.array([0.0, 0.1, 5.0]), np.ones(3) / 3, np.array([0.0, 0.0, 1e-7])
+    def rule(values, residuals):
+        return GaussRule(
+            values=np.array(values),
+            weights=np.ones(3) / 3,
+            residuals=np.array(residuals),
+            diagonal=np.ones(3),
+            off_diagonal=np.ones(3),
+        )
+
+    first, second = rule([0.0, 3.0, 5.0], [0.0, 0.5, 1e-9]), rule([0.0, 4.0, 5.0], [0.0, 0.5, 1e-8])
+    third = rule([0.0, 0.1, 5.0], [0.0, 0.0, 1e-7])
     values, residuals, missed = _outside([first, second, third], -1.0, 1.0, 0.01)
     assert values.tolist() == [5.0]
     assert residuals.tolist() == [1e-7]
     assert missed == 2
+
+
+def test_edges_of_a_bulk_settle_and_those_of_a_slow_decay_move():
+    settled = fit(covariance(600, 1200, spikes=(4.0, 10.0)), steps=60)
+    assert settled.movement < 3.0
+    assert settled.earlier_high == pytest.approx(settled.high, abs=3 * settled.high_stderr)
+    decay = fit(covariance(500, 1500, bulk=1.0 / np.arange(1.0, 501.0)), steps=60)
+    assert decay.movement > 3.5
+    assert decay.earlier_high > decay.high
+
+
+def test_after_half_of_the_steps_edges_are_those_of_a_shorter_run():
+    A = covariance(300, 600, spikes=(6.0,), seed=4)
+    whole, half = fit(A, steps=60), fit(A, steps=30)
+    assert whole.earlier_high == pytest.approx(half.high, rel=1e-9)
+    assert whole.earlier_low == pytest.approx(half.low, rel=1e-9)
+
+
+def test_too_few_steps_to_see_movement():
+    found = fit(covariance(300, 600), steps=LEAST_STEPS + 2)
+    assert np.isnan(found.movement)
+    assert np.isnan(found.earlier_high)
+
+
+def test_values_that_uncertain_edges_leave_undecided_are_counted():
+    few, many = (fit(covariance(1000, 2000, spikes=(2.5, 4.0, 10.0), seed=5), steps=m) for m in (20, 80))
+    assert len(few.outliers) + few.num_undecided == 3
+    assert few.num_undecided == 1
+    assert (len(many.outliers), many.num_undecided) == (3, 0)
 
 
 def test_one_probe_will_do_and_so_will_all_steps():

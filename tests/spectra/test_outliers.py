@@ -107,6 +107,29 @@ def test_exponential_decay_is_no_edge():
     assert not split_bulk(np.exp(-np.arange(500) / 10)).is_trustworthy
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_populations_that_decay_slowly_have_no_bulk_to_be_trusted(power, seed):
+    X = np.arange(1, 401)[:, None] ** (-power / 2) * np.random.default_rng(seed).standard_normal((400, 1200))
+    S = X @ X.T / 1200
+    found = split_bulk(np.linalg.eigvalsh(S))
+    assert not found.is_trustworthy
+    assert "gap" in found.why
+    measured = split_bulk(spectra.slq(S, num_probes=4, num_steps=60, rng=seed))
+    assert not measured.is_trustworthy
+    assert "after half of the steps the bulk was" in measured.why
+
+
+def test_a_bulk_of_two_parts_is_noticed():
+    rng = np.random.default_rng(14)
+    X = np.sqrt(np.repeat([1.0, 10.0], 100))[:, None] * rng.standard_normal((200, 4000))
+    X[0] *= 6.0
+    found = split_bulk(eigenvalues(X))
+    assert found.num_outliers == 1
+    assert any("100 of the bulk lie above" in remark for remark in found.remarks)
+    assert not any("no eigenvalues" in remark for remark in split_bulk(eigenvalues(data(seed=15))).remarks)
+
+
 def test_equal_eigenvalues_have_no_scale():
     found = split_bulk(np.append(np.ones(100), 7.0))
     assert found.num_outliers == 1
@@ -190,6 +213,25 @@ def test_measures_of_two_intervals_are_not_trusted():
     found = split_bulk(spectra.slq(X @ X.T / 6000, num_probes=4, num_steps=50))
     assert not found.is_trustworthy
     assert "one interval" in found.why
+
+
+def test_measures_of_few_steps_say_what_they_cannot_decide():
+    X = data(1000, 2000, spikes=(2.5, 4.0, 10.0), seed=16)
+    S = X @ X.T / 2000
+    few = split_bulk(spectra.slq(S, num_probes=4, num_steps=20))
+    assert few.num_outliers == 2
+    assert any("1 converged value short of a threshold" in remark for remark in few.remarks)
+    assert split_bulk(spectra.slq(S, num_probes=4, num_steps=80)).num_outliers == 3
+    fewest = split_bulk(spectra.slq(S, num_probes=4, num_steps=13))
+    assert not fewest.is_trustworthy
+    assert "too few steps to see" in fewest.why
+
+
+def test_measures_without_reorthogonalization_are_not_trusted():
+    X = data(spikes=(4.0, 8.0), seed=7)
+    found = split_bulk(spectra.slq(X @ X.T / 600, num_probes=4, num_steps=50, reorthogonalize=False))
+    assert not found.is_trustworthy
+    assert "copies" in found.why
 
 
 @pytest.mark.parametrize("base", [1.2, 2.0, 10.0])

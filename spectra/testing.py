@@ -150,9 +150,9 @@ def check_law(law: Law, *, tolerance: float = 1e-8, rng: int | np.random.Generat
     if np.any(np.diff(cdf) < -tolerance):
         raise ArgumentError(f"cdf of {law!r} must not decrease")
     for place, mass in law.atoms:
-        compare(
-            law.cdf(place) - law.cdf(np.nextafter(place, -np.inf) - 1e-12 * size), mass, f"jump of the cdf at {place}"
-        )
+        pair = np.array([np.nextafter(place, -np.inf) - 1e-12 * size, place])
+        between = sum(np.diff(rule.mass_below(rule.angle(pair))) for rule in rules)
+        compare(np.diff(law.cdf(pair)), mass + between, f"jump of the cdf at {place}")
     q = np.linspace(0.0, 1.0, 203)[1:-1]
     found = np.asarray(law.quantile(q))
     before = np.asarray(law.cdf(found - 1e-9 * size))
@@ -160,8 +160,10 @@ def check_law(law: Law, *, tolerance: float = 1e-8, rng: int | np.random.Generat
     compare(np.minimum(reached - q, 0.0), 0.0, "cdf of the quantiles, which must reach their shares,")
     compare(np.maximum(before - q, 0.0), 0.0, "cdf below the quantiles, which must not reach their shares,")
     _check_integrals(law, rules, size, compare)
-    draws = np.sort(law.sample(_DRAWS, rng=rng))
-    values, counts = np.unique(draws, return_counts=True)
+    compare(law.sf(x), 1.0 - cdf, "sf and 1 - cdf")
+    compare(law.isf(q), law.quantile(1.0 - q), "isf and quantile", size)
+    compare([law.median(), *law.interval(0.5)], law.quantile([0.5, 0.25, 0.75]), "median, interval and quantile", size)
+    values, counts = np.unique(law.sample(_DRAWS, rng=rng), return_counts=True)
     share = np.cumsum(counts) / _DRAWS
     left = np.asarray(law.cdf(np.nextafter(values, -np.inf)))
     distance = max(np.max(np.abs(share - law.cdf(values))), np.max(np.abs(share - counts / _DRAWS - left)))
@@ -201,6 +203,8 @@ def _check_integrals(law: Law, rules: list[GradedRule], size: float, compare: Ca
         expected = sum(float(rule.weights @ (rule.nodes / size) ** order) for rule in rules)
         expected += sum(mass * (place / size) ** order for place, mass in law.atoms)
         compare(law.moment(order) / size**order, expected, f"moment {order} and quadrature")
+    square = law.moment(2) - law.moment(1) ** 2
+    compare([law.mean(), law.std() ** 2 / size], [law.moment(1), square / size], "mean, std and moments", size)
     z = size * np.array([0.3 + 0.5j, -0.4 + 0.2j, 1.2 + 0.1j, 5.0 + 5.0j, -7.0 + 1e-3j])
     transform = sum((rule.weights @ (1.0 / (rule.nodes[:, None] - z)) for rule in rules), np.zeros(z.shape, complex))
     transform = transform + sum(mass / (place - z) for place, mass in law.atoms)

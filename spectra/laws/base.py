@@ -3,15 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spectra.errors import ArgumentError, NonFiniteError
 from spectra.frozen import Vector
 from spectra.laws.bracketing import increasing_root
 from spectra.laws.graded_rule import GradedRule
+from spectra.laws.interval_angles import point_at
+from spectra.laws.points import as_complex_points, as_points, as_shares, like_given
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["Law", "as_complex_points", "as_points", "like_given"]
@@ -19,59 +20,6 @@ __all__ = ["Law", "as_complex_points", "as_points", "like_given"]
 Intervals = tuple[tuple[float, float], ...]
 #: Sums of masses that miss 1 by less are 1: some roundings of a float64.
 _ROUNDING = 1e-14
-_Number = TypeVar("_Number", np.float64, np.complex128)
-
-
-def as_points(x: npt.ArrayLike, *, name: str = "x") -> Vector:
-    """Return points as a flat float64 array; infinite ones are points too.
-
-    Raises
-    ------
-    ArgumentError
-        If they are no real numbers.
-    NonFiniteError
-        If one of them is NaN.
-    """
-    try:
-        given = np.asarray(x)
-        kind = given.dtype.kind
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"{name} must be real numbers, got {type(x).__name__}") from error
-    if kind not in "biuf":
-        raise ArgumentError(f"{name} must be real numbers, got {given.dtype}")
-    points = given.astype(np.float64).ravel()
-    if np.any(np.isnan(points)):
-        raise NonFiniteError(f"{name} must not be NaN; drop the NaNs first")
-    return points
-
-
-def as_complex_points(z: npt.ArrayLike) -> npt.NDArray[np.complex128]:
-    """Return arguments of a transform as a flat complex128 array.
-
-    Raises
-    ------
-    ArgumentError
-        If they are no numbers.
-    NonFiniteError
-        If one of them is NaN or infinite.
-    """
-    try:
-        given = np.asarray(z)
-        kind = given.dtype.kind
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"z must be numbers, got {type(z).__name__}") from error
-    if kind not in "biufc":
-        raise ArgumentError(f"z must be numbers, got {given.dtype}")
-    points = given.astype(np.complex128).ravel()
-    if not np.all(np.isfinite(points)):
-        raise NonFiniteError(f"z must be finite, got {points[~np.isfinite(points)][0]}")
-    return points
-
-
-def like_given(values: npt.NDArray[_Number], x: npt.ArrayLike) -> Any:
-    """Return flat results in the shape of ``x``: an array for an array, a Python number for a scalar."""
-    shape = np.shape(x)
-    return values[0].item() if shape == () else values.reshape(shape)
 
 
 class Law(ABC):
@@ -83,7 +31,8 @@ class Law(ABC):
 
     Notes
     -----
-    Points may be scalars, which give Python numbers, or arrays, which give arrays of their shape.
+    Points may be scalars, which give Python numbers, or arrays, which give arrays of their shape. Names are those of
+    the frozen distributions of SciPy, but for `quantile` (there ``ppf``) and `sample` (``rvs``).
     """
 
     @property
@@ -153,9 +102,7 @@ class Law(ABC):
         -----
         All points at once, about 10 evaluations of the distribution function.
         """
-        shares = as_points(q, name="q")
-        if np.any((shares < 0.0) | (shares > 1.0)):
-            raise ArgumentError(f"q must be in [0, 1], got {shares[(shares < 0.0) | (shares > 1.0)][0]}")
+        shares = as_shares(q, name="q")
         target, found, before = shares.copy(), np.full(shares.shape, np.nan), 0.0
         for location, mass in self.atoms:
             lower = before + float(self._continuous_cdf(np.array([location]))[0])
@@ -169,6 +116,51 @@ class Law(ABC):
         elif np.any(rest):
             found[rest] = self._continuous_quantile(target[rest])
         return like_given(found, q)
+
+    def sf(self, x: npt.ArrayLike) -> Any:
+        """Return the survival function ``1 - cdf(x)``, the mass above x, for points as in `cdf`."""
+        return like_given(1.0 - np.asarray(self.cdf(x)).ravel(), x)
+
+    def isf(self, p: npt.ArrayLike) -> Any:
+        """Return the smallest x with ``sf(x) <= p``, the quantile of ``1 - p``.
+
+        Parameters
+        ----------
+        p : float or array of any shape
+            In [0, 1].
+
+        Returns
+        -------
+        float or ndarray
+
+        Raises
+        ------
+        ArgumentError, NonFiniteError
+            If p is outside of [0, 1] or NaN.
+        """
+        return like_given(np.asarray(self.quantile(1.0 - as_shares(p, name="p"))), p)
+
+    def median(self) -> float:
+        """Return the quantile of one half."""
+        return float(self.quantile(0.5))
+
+    def interval(self, confidence: float) -> Vector:
+        """Return the two quantiles, shape (2,), with a mass of ``confidence``, in [0, 1], between them."""
+        mass = float(as_shares(confidence, name="confidence")[0])
+        return np.asarray(self.quantile(np.array([0.5 * (1.0 - mass), 0.5 * (1.0 + mass)])))
+
+    def mean(self) -> float:
+        """Return the mean of the law."""
+        return self.moment(1)
+
+    def var(self) -> float:
+        """Return the variance of the law, without the cancellation of a difference of moments."""
+        center = self.mean()
+        return self.expectation(lambda x: (x - center) ** 2)
+
+    def std(self) -> float:
+        """Return the standard deviation of the law."""
+        return float(np.sqrt(self.var()))
 
     def moment(self, order: int) -> float:
         """Return the mean of ``x**order``.
@@ -282,11 +274,9 @@ class Law(ABC):
 
     def _quantile_within(self, low: float, high: float, target: Vector) -> Vector:
         """Return quantiles that lie in one interval: roots in the angle, where edges are no steep places."""
-        width, middle = high - low, 0.5 * np.pi
 
         def point(angle: Vector) -> Vector:
-            left, right = np.sin(0.5 * angle) ** 2, np.sin(0.5 * (np.pi - angle)) ** 2
-            return np.where(angle < middle, low + width * left, high - width * right)
+            return point_at(angle, low=low, high=high)
 
         bracket = np.zeros(target.shape), np.full(target.shape, np.pi)
         return point(increasing_root(lambda angle: self._continuous_cdf(point(angle)), *bracket, target=target))

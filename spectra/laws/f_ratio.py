@@ -1,7 +1,7 @@
 """The law of F matrices: one sample covariance in units of another."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +9,8 @@ import numpy.typing as npt
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
 from spectra.frozen import frozen_array
-from spectra.laws.base import Intervals
-from spectra.laws.root_over_poles import RootOverPoles
+from spectra.laws.base import Intervals, Law, as_points, like_given
+from spectra.laws.root_over_poles import LARGEST_TERM, RootOverPoles
 
 __all__ = ["FRatio"]
 
@@ -115,6 +115,38 @@ class FRatio(RootOverPoles):
     def atoms(self) -> Intervals:
         """Mass ``1 - 1/y1`` at 0 if y1 > 1."""
         return ((0.0, 1.0 - 1.0 / self.first_ratio),) if self.first_ratio > 1.0 else ()
+
+    def pdf(self, x: npt.ArrayLike) -> Any:
+        """Return the density of the continuous part, 0 outside the support.
+
+        Parameters
+        ----------
+        x : float or array of any shape
+
+        Returns
+        -------
+        float or ndarray
+            Infinite at a lower edge of 0.
+
+        Notes
+        -----
+        Not from the sum over poles, which cancels where x is far above ``y1 / y2``.
+        """
+        points = as_points(x)
+        (low, high), density = self.support[0], np.zeros(points.shape)
+        inside = (points >= low) & (points <= high)
+        here = points[inside]
+        share = (1.0 - self.second_ratio) / (self.first_ratio + self.second_ratio * here)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = np.sqrt(high - here) * np.sqrt(here - low) / (2.0 * np.pi * here)
+        density[inside] = share * np.where(here == 0.0, np.inf, root)
+        return like_given(density, x)
+
+    def _continuous_stieltjes(self, z: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+        """Return the transform of the continuous part, by quadrature where the terms of both poles cancel."""
+        if self._largest_term > LARGEST_TERM:
+            return Law._continuous_stieltjes(self, z)
+        return super()._continuous_stieltjes(z)
 
     @property
     def _poles(self) -> Intervals:

@@ -1,6 +1,5 @@
 r"""Free convolution: the eigenvalues of sums and products of matrices in general position."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +8,11 @@ import numpy.typing as npt
 
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.laws.fixed_point import ComplexVector, solve_above_axis
+from spectra.laws.reciprocal_charts import Chart, ComplexVector, chart_of
+from spectra.laws.subordination import solve_product, solve_sum
 
 __all__ = ["FreeConvolution", "free_additive_convolution", "free_multiplicative_convolution"]
 
-#: Where the transform of a law is read for its first two moments, in units of its scale: the fourth moment leaves 1e-4
-#: of the second, rounding of closed forms that cancel 1e-8 (derived); and the least spread, in the same units.
-FAR, LEAST_SPREAD = 1e2, 1e-3
-#: Range of the scale of a law, in units of the largest point at which it is wanted.
-REACH = (1e-8, 1e2)
 #: Points this near to an atom, in units of the scale, are masked: rounding of the pole there hides the density.
 NEAR_ATOM = 1e-6
 #: Atoms lighter than this are rounding of weights.
@@ -37,7 +32,7 @@ class FreeConvolution:
     stieltjes : ndarray of complex, shape (k,)
         ``m(x + i0)``.
     converged : ndarray of bool, shape (k,)
-        Where the fixed point was reached to rounding. Edges, cusps and atoms that lie exactly on the grid do not.
+        Where the equations were solved to rounding. Edges, cusps and atoms that lie exactly on the grid do not.
     atoms : tuple of (float, float)
         Places and masses of the atoms, as far as those of both laws are known.
     mass : float
@@ -56,8 +51,8 @@ class FreeConvolution:
 def free_additive_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> FreeConvolution:
     r"""Return the law of the eigenvalues of ``A + Q B Q'`` for large A and B with these laws and a random rotation Q.
 
-    With ``G = -m`` and ``H_i(u) = 1/G_i(u) - u`` the fixed point of ``w = z + H_2(z + H_1(w))`` gives
-    ``G(z) = G_1(w)``.
+    With ``F_i = -1/m_i`` the solution of ``F_1(w_1) = F_2(w_2) = w_1 + w_2 - z`` in the upper half-plane gives
+    ``m(z) = m_1(w_1)``.
 
     Parameters
     ----------
@@ -77,10 +72,11 @@ def free_additive_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> FreeCon
 
     Notes
     -----
-    Some hundred evaluations of both transforms, vectorized over the points that are still active; see
-    :func:`spectra.laws.fixed_point.solve_above_axis`. Measured: within 1e-13 of the roots of the cubic for semicircle
-    and two atoms off its cusp, and 1e-3 at the cusp, which is masked. Source: Biane (1998); Belinschi and Bercovici
-    (2007).
+    Some 30 evaluations of both laws by Newton's method, vectorized over the points that are still active; see
+    :func:`spectra.laws.subordination.solve_sum`. Nothing is solved within: discrete laws and those of sample
+    covariances are sums over their populations, see :mod:`spectra.laws.reciprocal_charts`. Measured: 1000 points in
+    0.02 s on one core; within 6e-14 of the roots of the cubic for semicircle and two atoms off its cusp, which is
+    masked. Source: Biane (1998); Belinschi and Bercovici (2007).
 
     Examples
     --------
@@ -93,29 +89,19 @@ def free_additive_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> FreeCon
     True
     """
     points = _grid(x)
-    transforms = _transform(law1, name="law1"), _transform(law2, name="law2")
-    largest = max(float(np.max(np.abs(points))), np.finfo(np.float64).tiny)
-    spread = float(np.sqrt(sum(_variance(transform, largest) for transform in transforms))) or largest
-
-    def excess(transform: Callable[[ComplexVector], ComplexVector], u: ComplexVector) -> ComplexVector:
-        return -1.0 / transform(u) - u
-
-    def step(z: ComplexVector, w: ComplexVector) -> ComplexVector:
-        return z + excess(transforms[1], z + excess(transforms[0], w))
-
-    start: ComplexVector = np.asarray(points + 10j * spread)
-    scale = np.full(points.shape, spread)
-    w, converged = solve_above_axis(step, points.astype(np.complex128), start, scale, scale)
+    charts = _charts(law1, law2, points)
+    found = solve_sum(*charts, points)
+    spread = float(np.sqrt(charts[0].variance + charts[1].variance)) or float(np.max(np.abs(points)))
     with np.errstate(all="ignore"):
-        stieltjes = transforms[0](w)
-    return _result(points, stieltjes, converged, _added_atoms(law1, law2), scale)
+        stieltjes = -1.0 / found.reciprocal
+    return _result(points, stieltjes, found.converged, _added_atoms(law1, law2), np.full(points.shape, spread))
 
 
 def free_multiplicative_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> FreeConvolution:
     r"""Return the law of the eigenvalues of ``A^(1/2) Q B Q' A^(1/2)`` for large A, B >= 0 and a random rotation Q.
 
-    With ``psi(s) = int s t / (1 - s t)``, ``h = psi / ((1 + psi) s)`` and ``s = 1/z`` the fixed point of
-    ``w = s h_2(s h_1(w))``, in the lower half-plane, gives ``m(z) = -(psi_1(w) + 1) / z``.
+    With ``F_i = -1/m_i`` the solution of ``F_1(w_1)/w_1 = F_2(w_2)/w_2`` and ``(w_1 - F_1(w_1)) w_2 = z`` in the
+    upper half-plane gives ``m(z) = -w_1 / (z F_1(w_1))``.
 
     Parameters
     ----------
@@ -135,7 +121,7 @@ def free_multiplicative_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> F
 
     Notes
     -----
-    Cost as in :func:`free_additive_convolution`. Measured: within 2e-12 of the equation of Silverstein for three atoms
+    Cost as in :func:`free_additive_convolution`. Measured: within 2e-14 of the equation of Silverstein for three atoms
     and Marchenko-Pastur. Source: Belinschi and Bercovici (2007).
 
     Examples
@@ -160,28 +146,10 @@ def free_multiplicative_convolution(law1: Any, law2: Any, x: npt.ArrayLike) -> F
             raise ArgumentError(
                 f"{name} must not reach below 0 for a multiplicative convolution; it reaches {least:.3g}"
             )
-    transforms = _transform(law1, name="law1"), _transform(law2, name="law2")
-
-    def psi(transform: Callable[[ComplexVector], ComplexVector], s: ComplexVector) -> ComplexVector:
-        z = 1.0 / s
-        return -1.0 - z * transform(z)
-
-    def ratio(transform: Callable[[ComplexVector], ComplexVector], s: ComplexVector) -> ComplexVector:
-        value = psi(transform, s)
-        return value / ((1.0 + value) * s)
-
-    def step(z: ComplexVector, w: ComplexVector) -> ComplexVector:
-        # The lower half-plane of s = 1/z is mirrored, so that both convolutions are solved above the axis.
-        s = 1.0 / z
-        return (s * ratio(transforms[1], s * ratio(transforms[0], w.conj()))).conj()
-
-    z = points.astype(np.complex128)
-    start: ComplexVector = np.asarray(1.0 / (z + 1j * points).conj())
-    w, converged = solve_above_axis(step, z, start, points, 1.0 / points)
+    found = solve_product(*_charts(law1, law2, points), points)
     with np.errstate(all="ignore"):
-        value = psi(transforms[0], w.conj())
-        stieltjes = -(value + 1.0) / z
-    return _result(points, stieltjes, converged, _multiplied_atoms(law1, law2), points)
+        stieltjes = -found.first / found.reciprocal / points
+    return _result(points, stieltjes, found.converged, _multiplied_atoms(law1, law2), points)
 
 
 def _grid(x: npt.ArrayLike) -> Vector:
@@ -194,41 +162,13 @@ def _grid(x: npt.ArrayLike) -> Vector:
     return points
 
 
-def _transform(law: Any, *, name: str) -> Callable[[ComplexVector], ComplexVector]:
-    """Return the Stieltjes transform of a law for points of the closed upper half-plane, up to rounding, or NaN."""
-    if not callable(getattr(law, "stieltjes", None)):
-        raise ArgumentError(f"{name} must be a law with a method stieltjes(z); got {type(law).__name__}")
-
-    def transform(z: ComplexVector) -> ComplexVector:
-        usable = np.isfinite(z)
-        value = np.full(z.shape, np.nan, dtype=np.complex128)
-        value[usable] = law.stieltjes(z[usable].real + 1j * np.maximum(z[usable].imag, 0.0))
-        return value
-
-    return transform
-
-
-def _variance(transform: Callable[[ComplexVector], ComplexVector], largest: float) -> float:
-    """Return the variance of a law, roughly: from ``-z m(z) = 1 + mean/z + second/z^2`` far up the imaginary axis."""
-
-    def mass_beyond(reach: float) -> float:
-        """Return ``|1 + z m(z)|`` at ``i reach``, which falls from the mass off 0 to 0."""
-        z = np.array([1j * reach])
-        return float(np.abs(1.0 + z * transform(z))[0])
-
-    low, high = (np.log(largest * reach) for reach in REACH)
-    half = 0.5 * mass_beyond(np.exp(low))
-    if half <= LIGHT:
-        return 0.0
-    for _ in range(20):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if mass_beyond(np.exp(middle)) > half else (low, middle)
-    scale = float(np.exp(high))
-    reach = FAR * scale
-    z = np.array([1j * reach])
-    value = complex((-z * transform(z))[0])
-    mean, second = -value.imag * reach, (1.0 - value.real) * reach**2
-    return max(second - mean**2, (LEAST_SPREAD * scale) ** 2)
+def _charts(law1: Any, law2: Any, points: Vector) -> tuple[Chart, Chart]:
+    """Return the charts of two laws."""
+    for name, law in (("law1", law1), ("law2", law2)):
+        if not callable(getattr(law, "stieltjes", None)):
+            raise ArgumentError(f"{name} must be a law with a method stieltjes(z); got {type(law).__name__}")
+    largest = max(float(np.max(np.abs(points))), np.finfo(np.float64).tiny)
+    return chart_of(law1, largest=largest), chart_of(law2, largest=largest)
 
 
 def _atoms(law: Any) -> tuple[tuple[float, float], ...]:

@@ -10,7 +10,7 @@ from scipy.special import roots_legendre
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.laws.base import as_points, like_given
+from spectra.laws.points import as_complex_points, as_points, as_shares, like_given
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["PopulationLaw", "as_population", "as_sample_model"]
@@ -21,6 +21,8 @@ NUM_NODES = 128
 #: Mass that a continuous law may lack on its nodes before it is refused (design choice, far above rounding and far
 #: below what would be seen in a plot).
 LACK = 1e-3
+#: Sums of weights that miss a share by less reach it: some roundings of a float64.
+STEP_ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,15 +135,48 @@ class PopulationLaw:
         steps[-1] = 1.0
         return like_given(steps[np.searchsorted(self.values, as_points(x), side="right")], x)
 
+    def quantile(self, q: npt.ArrayLike) -> Any:
+        """Return the smallest place whose ``cdf`` reaches q, of the shape of ``q``; the lowest one for 0.
+
+        Raises
+        ------
+        ArgumentError, NonFiniteError
+            If q is outside of [0, 1] or NaN.
+        """
+        steps = np.cumsum(self.weights)
+        place = np.searchsorted(steps + STEP_ROUNDING, as_shares(q, name="q"), side="left")
+        return like_given(self.values[np.minimum(place, self.values.size - 1)], q)
+
+    def mean(self) -> float:
+        """Return the mean."""
+        return self.moment(1)
+
+    def var(self) -> float:
+        """Return the variance."""
+        return float(self.weights @ (self.values - self.mean()) ** 2)
+
+    def std(self) -> float:
+        """Return the standard deviation."""
+        return float(np.sqrt(self.var()))
+
+    def median(self) -> float:
+        """Return the quantile of one half."""
+        return float(self.quantile(0.5))
+
     def stieltjes(self, z: npt.ArrayLike) -> Any:
-        r"""Return ``m(z) = sum_k w_k / (t_k - z)``, of the shape of ``z``; infinite at the places themselves."""
-        points = np.asarray(z, dtype=np.complex128)
-        flat = points.ravel()
+        r"""Return ``m(z) = sum_k w_k / (t_k - z)``, of the shape of ``z``; of infinite imaginary part at the places.
+
+        Raises
+        ------
+        ArgumentError, NonFiniteError
+            If z are no numbers, or one of them is NaN or infinite.
+        """
+        flat = as_complex_points(z)
         found = np.zeros(flat.shape, dtype=np.complex128)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for place, weight in zip(self.values, self.weights, strict=True):
-                found += weight / (place - flat)
-        return found.reshape(points.shape) if points.ndim else complex(found[0])
+        for place, weight in zip(self.values, self.weights, strict=True):
+            at = flat == place
+            found += np.where(at, complex(0.0, np.inf), weight / np.where(at, 1.0, place - flat))
+        return like_given(found, z)
 
     def sample(self, num: int, *, rng: int | np.random.Generator = 0) -> Vector:
         """Return ``num`` independent draws."""

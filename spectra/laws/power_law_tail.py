@@ -16,13 +16,16 @@ __all__ = ["PowerLawTail", "fit_power_law_tail"]
 
 Vector = npt.NDArray[np.float64]
 
-#: Values that a tail must have. Clauset, Shalizi and Newman (2009), section 3, find exponents reliable from about 50.
+#: Values that a tail must have: the rule of thumb of Clauset, Shalizi and Newman (2009), section 3. Measured on 100
+#: Pareto samples each of 100, 300 and 1000 values with exponents 2, 3 and 5: means are right to 1 %, and 1.96 standard
+#: errors hold the truth in 0.96 to 0.99 of them.
 MIN_NUM_TAIL = 50
 #: Clauset, Shalizi and Newman (2009), section 4: below, a power law is ruled out.
 MIN_P_VALUE = 0.1
 #: Normalized likelihood ratio beyond which one of two laws is better: one-sided, at 5 %.
 DECIDED = 1.64
-#: Bootstrap samples: the standard error of a p-value near the limit is 0.03.
+#: Bootstrap samples: the standard error of a p-value near the limit is 0.03. The authors take 1 / (4 e^2) of them for
+#: an accuracy e, 2500 for 0.01.
 NUM_BOOTSTRAP = 100
 #: Gaussian matrices that noise is told from.
 NUM_NULL = 100
@@ -142,7 +145,9 @@ def fit_power_law_tail(
     its law than independent values are: p-values err towards accepting the law, which is why they are not the only
     test. Source: Clauset, Shalizi and Newman (2009), Power-law distributions in empirical data, sections 3 to 5, with
     tails of at least ``min_num_tail`` values (without that limit a tail may shrink to three values); the comparison
-    with noise is derived here. Untrained layers: no exponent in 200 draws of each shape tried.
+    with noise is derived here. Their exponent and its standard error have n where this has n - 1, see
+    :mod:`spectra.laws.tail_scan`, and they leave the threshold out of the error. Of true power laws 2 to 11 % are
+    refused (measured, 900 samples), by the p-value. Untrained layers: no exponent in 200 draws of each shape tried.
 
     Examples
     --------

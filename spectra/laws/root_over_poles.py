@@ -9,10 +9,13 @@ import numpy.typing as npt
 from spectra.frozen import Vector
 from spectra.laws.base import Intervals, Law, as_points, like_given
 
-__all__ = ["RootOverPoles"]
+__all__ = ["LARGEST_TERM", "RootOverPoles"]
 
 #: Below this ratio of half width to distance of the pole, closed forms cancel worse (eps / ratio**2) than quadrature.
 _LEAST_RATIO = 1e-2
+#: Closed forms are sums of terms of the sizes of coefficient times distance, and so lose this many units of rounding;
+#: beyond, quadrature is better.
+LARGEST_TERM = 1e4
 
 
 class RootOverPoles(Law):
@@ -59,11 +62,17 @@ class RootOverPoles(Law):
             total[inside] += coefficient / np.pi * np.where(here == pole, np.copysign(np.inf, coefficient), term)
         return like_given(total, x)
 
+    @property
+    def _largest_term(self) -> float:
+        """Size of the terms whose sum has mass 1."""
+        return sum(abs(c) * max(pair) for (_, c), pair in zip(self._poles, self._edge_distances, strict=True))
+
     def _continuous_cdf(self, x: Vector) -> Vector:
         """Return the mass of the continuous part up to x in closed form, unless it cancels."""
         low, high = self.support[0]
         half = 0.5 * (high - low)
-        if any(half < _LEAST_RATIO * max(distances) for distances in self._edge_distances):
+        is_narrow = any(half < _LEAST_RATIO * max(distances) for distances in self._edge_distances)
+        if is_narrow or self._largest_term > LARGEST_TERM:
             return super()._continuous_cdf(x)
         inside = np.clip(x, low, high)
         angle = 2.0 * np.arctan2(np.sqrt(inside - low), np.sqrt(high - inside))

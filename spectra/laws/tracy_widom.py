@@ -13,6 +13,7 @@ from spectra.frozen import Vector
 from spectra.laws.base import Intervals, Law, as_points, like_given
 from spectra.laws.bracketing import increasing_root
 from spectra.laws.graded_rule import GradedRule
+from spectra.laws.points import as_shares
 from spectra.laws.tracy_widom_table import JOINT, LEFT, LOG_CDF, LOG_SF, OFFSET, RIGHT
 
 __all__ = ["TracyWidom"]
@@ -147,7 +148,7 @@ class TracyWidom(Law):
         ArgumentError, NonFiniteError
             If q is outside of [0, 1] or NaN.
         """
-        share = _shares(q, name="q")
+        share = as_shares(q, name="q")
         return like_given(self._inverse(share, 1.0 - share), q)
 
     def isf(self, p: npt.ArrayLike) -> Any:
@@ -173,7 +174,7 @@ class TracyWidom(Law):
         >>> f"{law.sf(law.isf(1e-200)):.10g}"
         '1e-200'
         """
-        tail = _shares(p, name="p")
+        tail = as_shares(p, name="p")
         return like_given(self._inverse(1.0 - tail, tail), p)
 
     @cached_property
@@ -241,12 +242,3 @@ def _series(coefficients: tuple[float, ...], x: Vector, low: float, high: float)
     t = np.clip((2.0 * x - (low + high)) / (high - low), -1.0, 1.0)
     slope = chebyshev.chebval(t, chebyshev.chebder(coefficients)) * (2.0 / (high - low))
     return np.asarray(chebyshev.chebval(t, coefficients), dtype=np.float64), np.asarray(slope, dtype=np.float64)
-
-
-def _shares(q: npt.ArrayLike, *, name: str) -> Vector:
-    """Return numbers in [0, 1]."""
-    share = as_points(q, name=name)
-    outside = (share < 0.0) | (share > 1.0)
-    if np.any(outside):
-        raise ArgumentError(f"{name} must be in [0, 1], got {share[outside][0]}")
-    return share

@@ -108,3 +108,28 @@ def test_wrong_calls():
         law.moment(-1)
     with pytest.raises(ArgumentError, match="num"):
         law.sample(0)
+
+
+def test_habits_of_scipy():
+    """Uniform on (-1, 0) and (1, 2), each of mass one half: mean 1/2, variance 1 + 1/12."""
+    law = Blocks(with_atoms=False)
+    assert law.mean() == pytest.approx(0.5, abs=1e-12)
+    assert law.var() == pytest.approx(1.0 + 1.0 / 12.0, rel=1e-12)
+    assert law.std() == pytest.approx(np.sqrt(13.0 / 12.0), rel=1e-12)
+    np.testing.assert_allclose(law.interval(0.5), [-0.5, 1.5], atol=1e-9)
+    np.testing.assert_allclose(law.sf([[-2.0, -0.5, 1.5, 3.0]]), [[1.0, 0.75, 0.25, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(law.isf([0.75, 0.25]), [-0.5, 1.5], atol=1e-9)
+    assert isinstance(law.isf(0.3), float)
+    assert isinstance(law.sf(0.3), float)
+    for call in (law.isf, law.interval):
+        with pytest.raises(ArgumentError, match=r"\[0, 1\]"):
+            call(1.5)
+        with pytest.raises(NonFiniteError):
+            call(np.nan)
+
+
+def test_atoms_count_in_moments_and_tails():
+    law = Coin()
+    assert (law.mean(), law.var(), law.median()) == (0.0, 1.0, -1.0)
+    assert law.sf(-1.0) == 0.5
+    assert law.isf(0.5) == -1.0

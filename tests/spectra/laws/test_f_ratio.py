@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.linalg import eigh
@@ -6,6 +8,7 @@ from spectra.errors import ArgumentError
 from spectra.laws.base import Law
 from spectra.laws.f_ratio import FRatio
 from spectra.laws.marchenko_pastur import MarchenkoPastur
+from spectra.testing import check_law
 
 RATIOS = [(0.5, 0.3), (1.0, 0.5), (3.0, 0.5), (0.5, 0.99), (1e-3, 1e-3)]
 
@@ -72,3 +75,16 @@ def test_values_that_no_law_has(values):
 def test_units_that_no_f_ratio_has_are_refused(unit):
     with pytest.raises(ArgumentError, match="mean"):
         FRatio.fit(unit * np.arange(1.0, 5.0))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 1.0 - 1e-6), (1.0, 1.0 - 1e-6), (0.5, 1.0 - 1e-9), (1e-6, 0.999)])
+def test_nearly_singular_denominators_keep_mass_and_transform(first, second):
+    """Both poles are close to one another for most of the support, where the sum over them cancels."""
+    check_law(FRatio(first_ratio=first, second_ratio=second))
+
+
+def test_density_far_out_has_its_relative_accuracy():
+    law = FRatio(first_ratio=0.5, second_ratio=1.0 - 1e-9)
+    (low, high), x = law.support[0], 1e16
+    exact = 1e-9 * math.sqrt((high - x) * (x - low)) / (2 * math.pi * x * (0.5 + (1.0 - 1e-9) * x))
+    assert law.pdf(x) == pytest.approx(exact, rel=1e-6)

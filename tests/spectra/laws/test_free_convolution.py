@@ -29,6 +29,23 @@ class Wishart:
         return (1.0 - self.ratio - z + root) / (2.0 * self.ratio * z)
 
 
+class Plain:
+    """A law of which only the transform is given."""
+
+    def __init__(self, law):
+        self.stieltjes = law.stieltjes
+
+
+class Uniform:
+    """On (0, 1)."""
+
+    def stieltjes(self, z):
+        return np.log(z - 1.0) - np.log(z)
+
+
+THREE_SAMPLED = GeneralizedMarchenkoPastur(population=THREE, aspect_ratio=0.1)
+
+
 def test_adding_a_constant_shifts():
     x = np.linspace(1.2, 4.8, 50)
     found = free_additive_convolution(Semicircle(), PopulationLaw(values=[3.0]), x)
@@ -55,10 +72,11 @@ def test_order_does_not_matter():
 @pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
 @pytest.mark.parametrize("shift", [0.0, 30.0])
 def test_two_coins_give_the_arcsine_law(unit, shift):
+    """At its center every point is a fixed point, which rounding hides; the limit from above is the value there."""
     x = np.linspace(-1.9, 1.9, 39)
     moved = PopulationLaw(values=(COIN.values + shift) * unit)
     found = free_additive_convolution(moved, PopulationLaw(values=COIN.values * unit), (x + shift) * unit)
-    assert np.all(found.converged)
+    assert np.all(found.converged[np.abs(x) > 1e-12])
     np.testing.assert_allclose(found.pdf * unit, 1.0 / (np.pi * np.sqrt(4.0 - x**2)), rtol=1e-9)
 
 
@@ -71,6 +89,30 @@ def test_semicircle_and_two_atoms_solve_their_cubic():
     assert np.flatnonzero(~found.converged).tolist() == [500]
     assert np.max(np.abs(found.pdf - reference)[found.converged]) < 1e-7
     assert found.mass == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("law", [THREE_SAMPLED, Uniform()], ids=["sums", "transform"])
+def test_masked_points_are_near_the_limit(law):
+    """At the edge of two free copies the equations are singular: the edge is masked, and its density is small."""
+    x = np.linspace(-1.0, 30.0, 1001)
+    found = free_additive_convolution(law, law, x)
+    inside = np.flatnonzero(found.pdf > 1e-3)
+    assert np.all(np.isfinite(found.pdf))
+    assert np.all(found.converged[inside])
+    assert found.mass == pytest.approx(1.0, abs=5e-3)
+
+
+@pytest.mark.parametrize("num_places", [3, 100])
+def test_laws_of_samples_need_no_equation_to_be_solved(num_places):
+    """Sums over the population equal the transform that the law itself solves for."""
+    places = np.geomspace(0.5, 20.0, num_places)
+    law = GeneralizedMarchenkoPastur(population=PopulationLaw(values=places), aspect_ratio=0.5)
+    x = np.linspace(0.2, 60.0, 60)
+    for combine in (free_additive_convolution, free_multiplicative_convolution):
+        fast, slow = combine(law, Wishart(0.4), x), combine(Plain(law), Wishart(0.4), x)
+        assert np.all(fast.converged)
+        np.testing.assert_allclose(fast.pdf[slow.converged], slow.pdf[slow.converged], atol=1e-9)
+        assert np.mean(slow.converged) > 0.9
 
 
 def test_atoms_that_meet_are_kept():

@@ -6,6 +6,7 @@ from spectra.errors import ArgumentError
 from spectra.laws.base import Law
 from spectra.laws.f_ratio import FRatio
 from spectra.laws.jacobi import Jacobi
+from spectra.testing import check_law
 
 RATIOS = [(0.5, 0.3), (1.0, 0.4), (1.5, 0.5), (0.5, 1.5), (1.3, 1.4), (1e-3, 1e-3)]
 
@@ -84,3 +85,8 @@ def test_wrong_calls():
             Jacobi(first_ratio=first, second_ratio=second)
     with pytest.raises(ArgumentError, match="regular"):
         Jacobi(first_ratio=2.0, second_ratio=2.0)
+
+
+def test_an_atom_beside_an_edge_that_is_all_but_hard():
+    """The density near the atoms of mass 1e-9 has more mass than they, and must not be taken for theirs."""
+    check_law(Jacobi(first_ratio=1.0 + 1e-9, second_ratio=1.0 + 1e-9))

@@ -86,3 +86,21 @@ def test_distribution_function_at_nan_and_at_no_number_is_refused():
         PopulationLaw(values=[1.0]).cdf(np.nan)
     with pytest.raises(ArgumentError, match="real numbers"):
         PopulationLaw(values=[1.0]).cdf("a")
+
+
+def test_habits_of_scipy():
+    law = PopulationLaw(values=[1.0, 2.0, 4.0], weights=[0.25, 0.25, 0.5])
+    assert (law.mean(), law.var(), law.median()) == (2.75, 1.6875, 2.0)
+    assert law.std() == pytest.approx(np.sqrt(1.6875))
+    np.testing.assert_array_equal(law.quantile([[0.0, 0.25, 0.26, 0.5, 0.51, 1.0]]), [[1.0, 1.0, 2.0, 2.0, 4.0, 4.0]])
+    np.testing.assert_array_equal(PopulationLaw(values=np.arange(10.0)).quantile(np.arange(1, 11) / 10), np.arange(10))
+    assert isinstance(law.quantile(0.3), float)
+    with pytest.raises(ArgumentError, match=r"\[0, 1\]"):
+        law.quantile(1.1)
+
+
+def test_transform_at_a_place_is_the_limit_from_above():
+    """As for continuous laws with atoms; not NaN."""
+    assert PopulationLaw(values=[1.0, 2.0]).stieltjes(1.0).imag == np.inf
+    with pytest.raises(NonFiniteError):
+        PopulationLaw(values=[1.0]).stieltjes(np.nan)

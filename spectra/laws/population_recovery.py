@@ -110,16 +110,16 @@ def recover_population(
     Notes
     -----
     One non-negative least-squares problem with 240 rows, milliseconds; for eigenvalues a fit of quantiles as well, half
-    a second for 400. Each row is divided by ``|z + 1/v|``, so that
-    nothing depends on units. The model is that of independent samples of a linear mixture. A residual too large for it
-    is reported; a small one does not prove it: with y taken too small the fit is good and the population too broad.
+    a second for 400. Each row is divided by ``|z + 1/v|``, so that nothing depends on units. The model is that of
+    independent samples of a linear mixture. A residual too large for it is reported; a small one does not prove it:
+    with y taken too small the fit is good and the population too broad.
 
     Measured Wasserstein distances to the truth over its mean, p = 200, ten draws, of population 1, 3, 10 with weights
-    0.2, 0.4, 0.4: 0.013, 0.05 and 0.22 for y = 0.1, 0.5 and 2, where those of the eigenvalues are 0.17, 0.37 and 0.78.
-    Over five populations and these ratios the errors are 1.04 times those of the criterion of QuEST carried to
-    convergence (1.37 times on a grid), in half of its time; twice as large for equal population eigenvalues and y = 2.
-    With p = 400, three draws: 1.16 times (1.34 times on a grid), in a quarter of its time.
-    From measures with 8 probes and 40 steps, of p = 400 and 800: 0.08 and 0.25 for y = 0.5 and 2.
+    0.2, 0.4, 0.4: 0.011, 0.04 and 0.21 for y = 0.1, 0.5 and 2, where those of the eigenvalues are 0.17, 0.37 and 0.78.
+    Over five populations and these ratios the errors are 0.97 times those of the criterion of QuEST carried to
+    convergence (1.27 times on a grid) in half of its time; with p = 400, five draws, 1.00 times (1.26) in a quarter.
+    They are larger for heavy tails and y = 0.1. From measures with 8 probes and 40 steps, of p = 400 and 800: 0.08 and
+    0.25 for y = 0.5 and 2.
 
     Source: El Karoui (2008), with the L2 norm in place of the maximum norm; Ledoit and Wolf (2015) for quantiles; the
     points and the rule of doubt are constructions of this project.

@@ -199,7 +199,7 @@ def _with_control(found: BulkSplit, matrix: Array, level: float, window: dict[st
         spectrum = as_bulk_spectrum(values, aspect_ratio=None, num_samples=None)
         counts.append(split_eigenvalues(spectrum, "edge", level, window).num_outliers)
     shown = sum(count > 0 for count in counts)
-    said = f"after {num} permutations of the entries {shown} have outliers, up to {max(counts)}"
+    said = f"outliers in {shown} of {num} matrices of permuted entries, up to {max(counts)} of them"
     if shown < least:
         return replace(found, heavy_tailed=False, remarks=(*found.remarks, said))
     why = f"{said}: the entries are heavy-tailed, and outliers say nothing about structure"

@@ -30,6 +30,8 @@ SCHEMAS: dict[str, tuple[int, tuple[str, ...]]] = {
     "spectra/gradient-norms": (1, ("noiseless", "noisy", "gradient_norm_squared")),
     "spectra/kernel": (1, ()),
     "spectra/kernel-extrapolation": (1, ("test_error", "low", "high")),
+    "spectra/law": (1, ("pdf", "cdf", "quantile")),
+    "spectra/laws": (1, ("value", "spike", "distance", "eigenvalue")),
     "spectra/learning-curve": (1, ("test_error",)),
     "spectra/linearization": (1, ("loss", "predicted_loss")),
     "spectra/linearization-checks": (1, ("loss",)),

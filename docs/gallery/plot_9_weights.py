@@ -30,7 +30,8 @@ found.attrs["source"] = "all-MiniLM-L6-v2"
 print(render_weights(found))
 
 # %%
-# In the same units: 1 is where the bulk would end if the entries of the matrix were independent with the same variance.
+# Side by side, in units of the value at which the bulk of each matrix ends: of a bulk of any law, for none here is that
+# of independent entries.
 
 figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
 plot_layers(found, ax=ax)

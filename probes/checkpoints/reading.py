@@ -12,7 +12,7 @@ from probes.checkpoints.directories import Shards, find_shards, read_index
 from probes.checkpoints.torch_files import read_torch, unwrap
 from spectra.errors import CheckpointError, MissingExtraError
 
-__all__ = ["Stored", "is_safetensors", "read_state_dict", "read_stored"]
+__all__ = ["Stored", "is_safetensors", "read_entries", "read_state_dict", "read_stored"]
 
 
 @dataclass(frozen=True)
@@ -112,24 +112,29 @@ def _read_shards(shards: Shards, path: Path, key: str | None, trusted: bool) -> 
 
 
 def _read_file(path: Path, key: str | None, trusted: bool) -> Stored:
-    """Read one file of either format."""
+    """Read one file of either format, all of whose tensors must be dense."""
+    stored = read_entries(path, key, trusted)
+    odd = [name for name, t in stored.tensors.items() if t.layout != torch.strided or t.is_quantized or t.is_meta]
+    if odd:
+        first = stored.tensors[odd[0]]
+        raise CheckpointError(
+            f"{path} must hold dense tensors; {odd[0]!r} is sparse, quantized or without data "
+            f"({first.layout}, {first.dtype}, {first.device}). Convert it before saving."
+        )
+    return stored
+
+
+def read_entries(path: Path, key: str | None, trusted: bool) -> Stored:
+    """Read one file of either format, with tensors of any kind."""
     if is_safetensors(path):
         if key is not None:
             raise CheckpointError(
                 f"{path} is a safetensors file, which has no entries to choose from; omit key={key!r}."
             )
-        state, found, others = _read_safetensors(path), None, tuple[str, ...]()
-    else:
-        entries, found = unwrap(read_torch(path, trusted=trusted), path, key)
-        state = {name: entry.detach() for name, entry in entries.items() if isinstance(entry, Tensor)}
-        others = tuple(name for name in entries if name not in state)
-    odd = [name for name, t in state.items() if t.layout != torch.strided or t.is_quantized or t.is_meta]
-    if odd:
-        raise CheckpointError(
-            f"{path} must hold dense tensors; {odd[0]!r} is sparse, quantized or without data "
-            f"({state[odd[0]].layout}, {state[odd[0]].dtype}, {state[odd[0]].device}). Convert it before saving."
-        )
-    return Stored(path, state, found, others)
+        return Stored(path, _read_safetensors(path))
+    entries, found = unwrap(read_torch(path, trusted=trusted), path, key)
+    state = {name: entry.detach() for name, entry in entries.items() if isinstance(entry, Tensor)}
+    return Stored(path, state, found, tuple(name for name in entries if name not in state))
 
 
 def is_safetensors(path: Path) -> bool:

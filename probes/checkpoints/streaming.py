@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from probes.checkpoints.directories import Shards, find_shards, read_index
-from probes.checkpoints.reading import is_safetensors, read_stored
+from probes.checkpoints.reading import is_safetensors, read_entries, read_stored
 from spectra.errors import CheckpointError, MissingExtraError
 
 __all__ = ["StoredTensor", "stream_tensors"]
@@ -26,13 +27,34 @@ class StoredTensor:
     is_floating : bool
         Whether it holds real numbers rather than integers or complex ones.
     read : callable
-        Returns it as a torch.Tensor on the CPU.
+        Returns it as a torch.Tensor on the CPU, or raises a CheckpointError.
+    dtype : str
+        As of torch, ``"float32"`` and so on.
+    also : tuple of str
+        Other names of the same memory.
+    obstacle : str
+        Why it cannot be read as a dense tensor; empty if it can.
     """
 
     name: str
     shape: tuple[int, ...]
     is_floating: bool
     read: Callable[[], Tensor]
+    dtype: str = ""
+    also: tuple[str, ...] = ()
+    obstacle: str = ""
+
+
+#: Names of numbers in safetensors files that are not those of torch but for the first letters.
+_DTYPES = {
+    "BOOL": "bool",
+    "BF16": "bfloat16",
+    "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F4": "float4_e2m1fn_x2",
+}
+_KINDS = {"F": "float", "I": "int", "U": "uint"}
 
 
 def stream_tensors(
@@ -77,11 +99,11 @@ def stream_tensors(
     found: list[StoredTensor] = []
     for file in shards.files:
         if file.is_file() and is_safetensors(file) and key is None:
-            held, aliases = _in_safetensors(file)
+            held = _in_safetensors(file)
         else:
-            held, aliases = _in_torch(file, key, allow_pickle_from_trusted_source)
+            held = _in_torch(file, key, allow_pickle_from_trusted_source)
         if shards.homes is not None:
-            _check_index(path, shards.homes, file, {tensor.name for tensor in held} | aliases)
+            _check_index(path, shards.homes, file, {name for tensor in held for name in (tensor.name, *tensor.also)})
         found += held
     return tuple(found)
 
@@ -98,8 +120,8 @@ def _check_index(path: Path, homes: dict[str, str], file: Path, held: set[str]) 
         )
 
 
-def _in_safetensors(path: Path) -> tuple[list[StoredTensor], set[str]]:
-    """List a file by its header, and the other names of tied tensors."""
+def _in_safetensors(path: Path) -> list[StoredTensor]:
+    """List a file by its header."""
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError as error:
@@ -110,43 +132,73 @@ def _in_safetensors(path: Path) -> tuple[list[StoredTensor], set[str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            aliases = {alias for alias, name in (file.metadata() or {}).items() if name in parts and alias not in parts}
+            notes = [(alias, name) for alias, name in (file.metadata() or {}).items() if alias not in parts]
             return [
                 StoredTensor(
                     name,
                     tuple(part.get_shape()),
                     part.get_dtype().startswith(("F", "BF")),
                     partial(_read_one, path, name),
+                    dtype=_dtype_name(part.get_dtype()),
+                    also=tuple(alias for alias, of in notes if of == name),
                 )
                 for name, part in parts.items()
-            ], aliases
+            ]
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or incomplete. Download or save it again. safetensors says: {error}"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _dtype_name(code: str) -> str:
+    """Return the name that torch has for numbers of a safetensors file."""
+    kind, rest = _KINDS.get(code[:1]), code[1:]
+    return _DTYPES.get(code, f"{kind}{rest.lower()}" if kind else code.lower())
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged or incomplete. Download or save it again. safetensors says: {error}")
 
 
 def _read_one(path: Path, name: str) -> Tensor:
     """Read a tensor of a safetensors file."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="pt", device="cpu") as file:
-        return file.get_tensor(name)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
 
 
-def _in_torch(path: Path, key: str | None, trusted: bool) -> tuple[list[StoredTensor], set[str]]:
-    """List a mapped file; tensors with the same memory are one, whose other names come second."""
-    found: list[StoredTensor] = []
-    aliases = set[str]()
-    seen = set()
-    for name, tensor in read_stored(path, key=key, trusted=trusted).tensors.items():
-        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
-            aliases.add(name)
+def _in_torch(path: Path, key: str | None, trusted: bool) -> list[StoredTensor]:
+    """List a mapped file; tensors with the same memory are one."""
+    if not path.is_file() or is_safetensors(path):
+        entries = read_stored(path, key=key, trusted=trusted).tensors
+    else:
+        entries = read_entries(path, key, trusted).tensors
+    found: dict[object, StoredTensor] = {}
+    for name, tensor in entries.items():
+        obstacle = _obstacle(tensor)
+        place: object = name
+        if not obstacle and tensor.numel():
+            place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        if place in found:
+            first = found[place]
+            found[place] = replace(first, also=(*first.also, name))
             continue
-        seen.add(place)
-        found.append(StoredTensor(name, tuple(tensor.shape), tensor.is_floating_point(), partial(_same, tensor)))
-    return found, aliases
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        found[place] = StoredTensor(
+            name, tuple(tensor.shape), tensor.is_floating_point(), partial(_same, tensor), dtype, obstacle=obstacle
+        )
+    return list(found.values())
+
+
+def _obstacle(tensor: Tensor) -> str:
+    """Say why the numbers of a tensor cannot be taken as they are stored."""
+    if tensor.layout != torch.strided:
+        return "sparse tensors"
+    if tensor.is_quantized:
+        return "tensors of torch's quantized kinds"
+    return "tensors without data (meta device)" if tensor.is_meta else ""
 
 
 def _same(tensor: Tensor) -> Tensor:

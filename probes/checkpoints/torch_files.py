@@ -1,6 +1,7 @@
 """Files of ``torch.save``: read without pickle, and freed of the dictionary around the state."""
 
 import re
+import shlex
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -40,6 +41,9 @@ def read_torch(path: Path, *, trusted: bool) -> Any:
         with warnings.catch_warnings():
             # What follows it is our own error, which says more.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            # Quantized tensors in the file: whether they can be used is said by whoever uses them.
+            warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
+            warnings.filterwarnings("ignore", message=r"torch\.quantize_per_tensor")
             return torch.load(path, map_location="cpu", weights_only=not trusted, mmap=is_zip)
     except UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error), trusted)) from error
@@ -74,7 +78,7 @@ def unwrap(loaded: Any, path: Path, key: str | None) -> tuple[dict[str, Any], st
         if key not in candidates:
             raise CheckpointError(
                 f"{path} holds no state under {key!r}; "
-                + (f"try key={candidates[0]!r}." if candidates else _held(loaded))
+                + (f"try {_choice(candidates[0])}." if candidates else _held(loaded))
             )
         options = [key]
     elif known or not _is_state(loaded):
@@ -86,7 +90,7 @@ def unwrap(loaded: Any, path: Path, key: str | None) -> tuple[dict[str, Any], st
     if len(options) > 1:
         raise CheckpointError(
             f"{path} holds {len(options)} states, under {', '.join(map(repr, options))}; say which one: "
-            f"key={options[0]!r}."
+            f"{_choice(options[0])}."
         )
     state = loaded[options[0]]
     return dict(state.state_dict() if isinstance(state, nn.Module) else state), options[0]
@@ -132,8 +136,13 @@ def _refusal(path: Path, message: str, trusted: bool) -> str:
     return (
         f"{path} cannot be read safely: besides tensors it holds Python objects{what}, and reading those runs code "
         "stored in the file. Save model.state_dict() alone, or a safetensors file. If you know who made it and trust "
-        "them, pass allow_pickle_from_trusted_source=True."
+        "them, pass allow_pickle_from_trusted_source=True (spectra weights: --allow-pickle-from-trusted-source)."
     )
+
+
+def _choice(name: str) -> str:
+    """Say how to choose an entry, in Python and at the command line."""
+    return f"key={name!r} (spectra weights: --key {shlex.quote(name)})"
 
 
 def _held(loaded: Mapping[Any, Any]) -> str:

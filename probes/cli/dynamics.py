@@ -8,7 +8,8 @@ import typer
 
 from probes.cli import options as shared
 from probes.cli.interrupts import interrupts_held_back
-from probes.cli.pictures import check_picture, write_picture
+from probes.cli.pictures import check_picture
+from probes.cli.reports import deliver
 from probes.cli.session import INTERRUPTED, is_run_file, open_task, say, typed_options
 from spectra.errors import ArgumentError
 
@@ -196,7 +197,7 @@ def dynamics(
     except KeyboardInterrupt:
         _say_interrupted(kept, output)
         raise typer.Exit(INTERRUPTED) from None
-    _deliver(tree, plot=plot, as_json=as_json)
+    deliver(tree, plot=plot, as_json=as_json)
     if output is not None:
         say(f"wrote {output}", quiet=quiet)
     if summarize_dynamics(tree)["answer"]["verdict"] == "withheld":
@@ -216,13 +217,3 @@ def _say_interrupted(kept: "list[xr.DataTree]", output: Path | None) -> None:
         say("interrupted; nothing was saved (no output file was named)")
     else:
         say(f"interrupted; what was measured is in {output}: `spectra dynamics {output}` predicts from it")
-
-
-def _deliver(tree: "xr.DataTree", *, plot: Path | None, as_json: bool) -> None:
-    from spectra.dynamics_report import render_dynamics
-
-    typer.echo(render_dynamics(tree, format="json" if as_json else "text"))
-    if plot is not None:
-        from spectra.dynamics_plot import plot_dynamics
-
-        write_picture(plot_dynamics(tree), plot)

@@ -36,6 +36,7 @@ def predict_from_file(name: str, *, settings: dict[str, Any], **given: Any) -> "
         problem = problem_of(data)
     except SchemaError as error:
         raise SchemaError(f"{name}: {error}") from error
+    _require_closure(settings.get("closure", "limit"), has_rows=problem.rows is not None)
     before = data.attrs if "num_steps" in data.attrs else {}
     sizes = given["sizes"] or ([int(size) for size in data["best"]["batch_size"].values] if before else None)
     # The same number of steps at another batch size is another number of epochs.
@@ -155,12 +156,17 @@ def _require_settings(num_samples: int, *, settings: dict[str, Any], sizes: list
 
     noise_factor(sizes or [1], num_samples=num_samples)
     closure = settings.get("closure", "limit")
-    if closure in ("row_resolved", "exact"):
+    _require_closure(closure, has_rows=False)
+    require_method(closure, momentum=settings.get("momentum", 0.0), nesterov=bool(settings.get("nesterov")))
+
+
+def _require_closure(closure: str, *, has_rows: bool) -> None:
+    """Refuse closures that follow the samples where there are none."""
+    if closure in ("row_resolved", "exact") and not has_rows:
         raise ArgumentError(
             f"--closure {closure} follows the samples in the eigenbasis, which a network's spectrum does not have; "
             "use kurtosis, limit, gaussian or continuous"
         )
-    require_method(closure, momentum=settings.get("momentum", 0.0), nesterov=bool(settings.get("nesterov")))
 
 
 def _rates_to_check(tree: "xr.DataTree", *, chosen: bool) -> list[float]:

@@ -8,7 +8,8 @@ import typer
 
 from probes.cli import options as shared
 from probes.cli.interrupts import interrupts_held_back
-from probes.cli.pictures import check_picture, write_picture
+from probes.cli.pictures import check_picture
+from probes.cli.reports import deliver
 from probes.cli.session import INTERRUPTED, is_run_file, say, typed_options
 from spectra.errors import ArgumentError
 
@@ -170,7 +171,7 @@ def kernel(
         if needless:
             verb = "needs" if len(needless) == 1 else "need"
             raise ArgumentError(f"{', '.join(needless)} {verb} the data, not a result file: nothing is found again")
-        _deliver(load(target), plot=plot, as_json=as_json)
+        deliver(load(target), plot=plot, as_json=as_json)
         return
     if output is not None:
         check_writable(output)
@@ -206,7 +207,7 @@ def kernel(
     except KeyboardInterrupt:
         _say_interrupted(kept, output)
         raise typer.Exit(INTERRUPTED) from None
-    _deliver(tree, plot=plot, as_json=as_json)
+    deliver(tree, plot=plot, as_json=as_json)
     if output is not None:
         say(f"wrote {output}", quiet=quiet)
     answer = summarize_kernel(tree)["answer"]
@@ -236,13 +237,3 @@ def _say_interrupted(kept: "list[xr.DataTree]", output: Path | None) -> None:
         say("interrupted; nothing was saved (no output file was named)")
     else:
         say(f"interrupted; what was found is in {output}: `spectra show {output}` shows it")
-
-
-def _deliver(tree: Any, *, plot: Path | None, as_json: bool) -> None:
-    from spectra.kernel_report import render_kernel
-
-    typer.echo(render_kernel(tree, format="json" if as_json else "text"))
-    if plot is not None:
-        from spectra.kernel_plot import plot_kernel
-
-        write_picture(plot_kernel(tree), plot)

@@ -7,20 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from probes.cli.kernel_table import are_consecutive, feature_column, read_text_table, target_column
+from probes.cli.array_files import is_data_file, read_npy, read_npz
+from probes.cli.kernel_table import feature_column, read_text_table, row_numbers, target_column
 from probes.named import load_named
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError, TaskError
 
-__all__ = ["KernelData", "is_data_file", "read_kernel_data"]
+__all__ = ["KernelData", "read_kernel_data"]
 
-#: Files that are read, by suffix.
-SUFFIXES = (".npz", ".npy", ".csv", ".tsv", ".txt")
 #: Names under which arrays are looked for, in this order.
 FEATURES = ("X", "x", "data", "features", "inputs", "X_train", "x_train")
 TARGETS = ("y", "Y", "target", "targets", "label", "labels", "y_train")
 GRAMS = ("K", "gram", "kernel")
-#: Headers that pandas and R give to the column of row numbers.
-INDEX = ("", "unnamed: 0", "index")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,11 +41,6 @@ class KernelData:
     target: Any = None
     name: str
     remarks: tuple[str, ...] = ()
-
-
-def is_data_file(name: str) -> bool:
-    """Whether the argument names a file of data rather than a function or a result."""
-    return Path(name).suffix.lower() in SUFFIXES
 
 
 def read_kernel_data(name: str, *, target: str | None = None, one_hot: bool = False) -> Any:
@@ -92,11 +84,7 @@ def read_kernel_data(name: str, *, target: str | None = None, one_hot: bool = Fa
     if suffix == ".npy":
         if target is not None:
             raise ArgumentError("a .npy file holds one array; put X and y into an .npz file to have targets")
-        try:
-            features = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ArgumentError(f"{path} is no array that can be read: {error}") from error
-        return _finished(name, features=features, one_hot=one_hot)
+        return _finished(name, features=read_npy(path), one_hot=one_hot)
     if suffix == ".npz":
         return _archive(path, target, one_hot)
     return _table(path, target, one_hot)
@@ -115,11 +103,7 @@ def _parts(found: Any) -> tuple[Any, Any] | None:
 
 def _archive(path: Path, target: str | None, one_hot: bool) -> KernelData:
     """Read an ``.npz`` file."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError) as error:
-        raise ArgumentError(f"{path} is no .npz file that can be read: {error}") from error
+    arrays = read_npz(path)
     if target is not None and target not in arrays:
         raise ArgumentError(f"{path} has no array {target!r}; it holds {', '.join(arrays)}")
     chosen = target or next((name for name in TARGETS if name in arrays), None)
@@ -159,10 +143,10 @@ def _table(path: Path, target: str | None, one_hot: bool) -> KernelData:
     remarks = table.remarks
     place = _column(path, target, table.header)
     others = [i for i in range(len(table.header)) if i != place]
-    counting = [i for i in others if table.header[i].lower() in INDEX and are_consecutive(table.column(i))]
-    if counting and len(others) > 1:
-        others.remove(counting[0])
-        remarks += (f"the column {table.header[counting[0]] or 'without a name'} numbers the rows and was left out",)
+    counting = row_numbers(table, others)
+    if counting is not None:
+        others.remove(counting)
+        remarks += (f"the column {table.header[counting] or 'without a name'} numbers the rows and was left out",)
     if place is None:
         remarks += (_no_targets("column", table.header),)
     if not others:

@@ -15,7 +15,7 @@ from spectra.errors import ArgumentError, ShapeError, TaskError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["analyze_data"]
+__all__ = ["analyze_data", "limit_threads"]
 
 #: Samples of a task in its tangent kernel at most, unless --max-dense says otherwise.
 TASK_SAMPLES = 1000
@@ -54,7 +54,7 @@ def analyze_data(
     if wrong is not None:
         raise ArgumentError(f"--ridge must be finite and at least 0; got {wrong:g}")
     found = read_kernel_data(name, target=target_name, one_hot=one_hot)
-    _limit_threads(threads)
+    limit_threads(threads)
     if isinstance(found, KernelData):
         typed = [f"--{option}" for option, value in of_task.items() if value is not None]
         if typed:
@@ -86,7 +86,7 @@ def analyze_data(
     )
 
 
-def _limit_threads(threads: int | None) -> None:
+def limit_threads(threads: int | None) -> None:
     """Limit the threads of NumPy's linear algebra, and those of PyTorch where it is loaded."""
     if threads is None:
         return

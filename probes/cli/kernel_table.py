@@ -10,10 +10,12 @@ import numpy as np
 
 from spectra.errors import ArgumentError, ShapeError
 
-__all__ = ["TextTable", "are_consecutive", "feature_column", "read_text_table", "target_column"]
+__all__ = ["TextTable", "are_consecutive", "feature_column", "read_text_table", "row_numbers", "target_column"]
 
 #: What tables write where there is no value.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+#: Headers that pandas and R give to the column of row numbers.
+INDEX = ("", "unnamed: 0", "index")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +93,14 @@ def read_text_table(path: Path) -> TextTable:
     return TextTable(header=header, rows=table, lines=lines, has_header=has_header, remarks=remarks)
 
 
-def feature_column(path: Path, table: TextTable, place: int) -> np.ndarray:
-    """Return a column of numbers, or raise ArgumentError where a cell is none."""
+def feature_column(
+    path: Path,
+    table: TextTable,
+    place: int,
+    *,
+    remedy: str = "leave the column out, or name it as the target with --target",
+) -> np.ndarray:
+    """Return a column of numbers, or raise ArgumentError, with a remedy, where a cell is none."""
     name, cells = table.header[place], table.column(place)
     for cell, number in zip(cells, table.lines, strict=True):
         if cell.lower() in MISSING:
@@ -101,8 +109,7 @@ def feature_column(path: Path, table: TextTable, place: int) -> np.ndarray:
             )
         if not _is_number(cell):
             raise ArgumentError(
-                f"{path}: column {name!r} holds {cell!r} in row {number}, which is no number; encode it, leave the "
-                "column out, or name it as the target with --target"
+                f"{path}: column {name!r} holds {cell!r} in row {number}, which is no number; encode it, {remedy}"
             )
     return np.array(cells, dtype=float)
 
@@ -131,6 +138,12 @@ def are_consecutive(cells: list[str]) -> bool:
         return False
     values = np.array(cells, dtype=float)
     return len(values) > 2 and bool(np.all(np.diff(values) == 1))
+
+
+def row_numbers(table: TextTable, places: list[int]) -> int | None:
+    """Return the one of these columns that numbers the rows, as its header and its cells say; None without."""
+    counting = [i for i in places if table.header[i].lower() in INDEX and are_consecutive(table.column(i))]
+    return counting[0] if counting and len(places) > 1 else None
 
 
 def _with_points(found: list[tuple[int, list[str]]]) -> tuple[list[tuple[int, list[str]]], bool]:

@@ -12,6 +12,7 @@ import typer
 
 from probes.cli.dynamics import dynamics
 from probes.cli.kernel import kernel
+from probes.cli.laws import laws
 from probes.cli.measure import measure
 from probes.cli.recommend import recommend
 from probes.cli.show import show
@@ -34,6 +35,7 @@ app.command()(spectrum)
 app.command()(dynamics)
 app.command()(kernel)
 app.command()(weights)
+app.command()(laws)
 app.command()(show)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probes.cli import options as shared
+from probes.cli.reports import REPORTS, deliver
 from probes.cli.session import write_picture
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-SPECTRA = ("spectra/spectrum", "spectra/survey")
-DYNAMICS = ("spectra/dynamics", "spectra/quadratic")
 CURVES = ("spectra/curve", "spectra/linearization", "spectra/simulation")
 #: Steps of a curve that are listed.
 MAX_ROWS = 12
@@ -40,35 +39,12 @@ def show(
     from spectra.storage import load
 
     data = load(file)
-    if data.attrs["schema"] in SPECTRA:
-        from spectra.spectrum_report import render_spectrum
+    if data.attrs["schema"] == "spectra/quadratic":
+        from spectra.dynamics_tree import problem_of, problem_tree
 
-        typer.echo(render_spectrum(data, format="json" if as_json else "text"))
-        if plot is not None:
-            from spectra.spectrum_plot import plot_spectrum
-
-            write_picture(plot_spectrum(data), plot)
-        return
-    if data.attrs["schema"] in DYNAMICS:
-        _show_dynamics(data, plot=plot, as_json=as_json)
-        return
-    if data.attrs["schema"] == "spectra/kernel":
-        from spectra.kernel_report import render_kernel
-
-        typer.echo(render_kernel(data, format="json" if as_json else "text"))  # type: ignore[arg-type]
-        if plot is not None:
-            from spectra.kernel_plot import plot_kernel
-
-            write_picture(plot_kernel(data), plot)  # type: ignore[arg-type]
-        return
-    if data.attrs["schema"] == "spectra/weights":
-        from spectra.weights_report import render_weights
-
-        typer.echo(render_weights(data, format="json" if as_json else "text"))  # type: ignore[arg-type]
-        if plot is not None:
-            from spectra.weights_plot import plot_weights
-
-            write_picture(plot_weights(data), plot)  # type: ignore[arg-type]
+        data = problem_tree(problem_of(data))
+    if data.attrs["schema"] in REPORTS:
+        deliver(data, plot=plot, as_json=as_json)
         return
     if data.attrs["schema"] == "spectra/recording":
         _show_recording(data, plot=plot, as_json=as_json)
@@ -95,18 +71,6 @@ def _show_recording(recording: "xr.Dataset", *, plot: Path | None, as_json: bool
         from spectra.recording_plot import plot_recording
 
         write_picture(plot_recording(recording), plot)
-
-
-def _show_dynamics(data: "xr.Dataset | xr.DataTree", *, plot: Path | None, as_json: bool) -> None:
-    from spectra.dynamics_report import render_dynamics
-    from spectra.dynamics_tree import problem_of, problem_tree
-
-    tree: Any = data if data.attrs["schema"] == "spectra/dynamics" else problem_tree(problem_of(data))
-    typer.echo(render_dynamics(tree, format="json" if as_json else "text"))
-    if plot is not None:
-        from spectra.dynamics_plot import plot_dynamics
-
-        write_picture(plot_dynamics(tree), plot)
 
 
 def measure_of(data: "xr.Dataset | xr.DataTree") -> "xr.Dataset | None":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.weights.matrices import WeightMatrix
 from probes.weights.matrix import MatrixSpectrum
+from probes.weights.tensors import LeftOut, WeightMatrix
 from spectra.errors import ArgumentError
 from spectra.provenance import provenance
 
@@ -24,7 +24,12 @@ _SPLITS = ("marchenko_pastur", "ladder", "permuted")
 
 
 def weights_dataset(
-    matrices: Sequence[WeightMatrix], found: Sequence[MatrixSpectrum], **attributes: Any
+    matrices: Sequence[WeightMatrix],
+    found: Sequence[MatrixSpectrum],
+    *,
+    changes: Sequence[float] | None = None,
+    left_out: Sequence[LeftOut] = (),
+    **attributes: Any,
 ) -> "xr.Dataset":
     """Return results as a Dataset over ``layer``, ragged ones padded with NaN.
 
@@ -34,6 +39,10 @@ def weights_dataset(
         At least one, in order.
     found : sequence of MatrixSpectrum
         Of each.
+    changes : sequence of float, optional
+        Of each the relative change, if they are differences.
+    left_out : sequence of LeftOut
+        What is not among them.
     **attributes
         Of the Dataset.
 
@@ -51,6 +60,8 @@ def weights_dataset(
     ]
     variables: dict[str, Any] = {name: ("layer", np.array([row[name] for row in rows])) for name in rows[0]}
     variables["singular_value"] = (("layer", "index"), _padded([f.singular_values for f in found]))
+    if changes is not None:
+        variables["relative_change"] = ("layer", np.array(changes))
     for name in ("value", "signal", "overlap", "margin"):
         variables[f"spike_{name}"] = (("layer", "spike"), _padded([getattr(f.spikes, name) for f in found]))
     return xr.Dataset(
@@ -60,6 +71,7 @@ def weights_dataset(
             schema=WEIGHTS_SCHEMA,
             schema_version=WEIGHTS_SCHEMA_VERSION,
             num_parameters=sum(math.prod(matrix.shape) for matrix in matrices),
+            left_out=json.dumps([{"name": e.name, "shape": list(e.shape), "why": e.why} for e in left_out]),
             **attributes,
         ),
     )
@@ -69,6 +81,7 @@ def _identity(matrix: WeightMatrix) -> dict[str, Any]:
     return {
         "kind": matrix.kind,
         "stored_shape": "x".join(map(str, matrix.stored_shape)),
+        "rule": matrix.rule,
         "num_rows": matrix.shape[0],
         "num_columns": matrix.shape[1],
         "aspect_ratio": min(matrix.shape) / max(matrix.shape),
@@ -103,7 +116,7 @@ def _splits(found: MatrixSpectrum) -> dict[str, Any]:
         row[f"{name}_is_trustworthy"], row[f"{name}_why"] = split.is_trustworthy, split.why
     row["sigma"] = found.marchenko_pastur.sigma
     row["bulk_distance"] = found.marchenko_pastur.distance
-    row["heavy_tailed"] = found.heavy_tailed
+    row["heavy_tailed"], row["unequal_sizes"] = found.heavy_tailed, found.unequal_sizes
     row["why"] = found.why
     row["remarks"] = json.dumps(found.remarks)
     return row

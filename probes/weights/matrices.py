@@ -1,71 +1,42 @@
-"""Which tensors of a model or checkpoint are weight matrices, and how tensors of other shapes become matrices.
+"""Which tensors of a model or checkpoint are weight matrices, and which are left out and why."""
 
-===========================================  ==============================================================
-tensor                                       matrix
-===========================================  ==============================================================
-Linear, Embedding, Bilinear slice            as it is
-Conv1d, Conv2d, Conv3d: (out, in, k...)      (out, in * k...)
-ConvTranspose, of a model: (in, out, k...)   (out, in * k...)
-(1, rows, columns), as of positions          (rows, columns)
-fused attention: in_proj_weight, qkv.weight  three of (rows / 3, columns): query, key, value
-fused attention: c_attn.weight               three of (rows, columns / 3): query, key, value
-===========================================  ==============================================================
-
-Vectors, integers and matrices with fewer than two rows or columns are none.
-"""
-
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
-from probes.checkpoints.streaming import stream_tensors
-from spectra.errors import TaskError
+from probes.checkpoints.streaming import StoredTensor, stream_tensors
+from probes.weights.tensors import SCALES, LeftOut, Reading, WeightMatrix, matches, tensor_matrices
+from spectra.errors import ArgumentError, TaskError
 
-__all__ = ["WeightMatrix", "select", "weight_matrices"]
+__all__ = ["Inventory", "LeftOut", "WeightMatrix", "list_weights", "select", "weight_matrices"]
 
-Matrix = npt.NDArray[np.float64]
-
-_PARTS = ("query", "key", "value")
-#: Names of fused projections, with the axis along which query, key and value lie: PyTorch's MultiheadAttention, timm,
-#: and GPT-2, whose matrices are transposed.
-_FUSED = {"in_proj_weight": 0, "qkv.weight": 0, "c_attn.weight": 1}
-_EMBEDDING_MARKS = ("embed", "wte", "wpe")
+#: Why a matrix is left out that no pattern of the user fits.
+NOT_CHOSEN = "matrices that were not chosen"
+_TIED = "other names of tensors that are listed"
 
 
 @dataclass(frozen=True)
-class WeightMatrix:
-    """A matrix that can be read.
+class Inventory:
+    """What a model or checkpoint holds.
 
     Attributes
     ----------
-    name : str
-        Of the tensor; of a part of a fused one ``name[query]`` and so on.
-    kind : str
-        ``"linear"``, ``"convolution"``, ``"embedding"`` or ``"attention"``.
-    stored_shape : tuple of int
-        Of the tensor.
-    shape : tuple of int
-        Of the matrix.
-    read : callable
-        Returns it, float64 on the host.
+    matrices : tuple of WeightMatrix
+        In its order; shared ones once.
+    left_out : tuple of LeftOut
+        All other tensors.
     """
 
-    name: str
-    kind: str
-    stored_shape: tuple[int, ...]
-    shape: tuple[int, int]
-    read: Callable[[], Matrix]
+    matrices: tuple[WeightMatrix, ...]
+    left_out: tuple[LeftOut, ...]
 
 
-def weight_matrices(source: nn.Module | str | os.PathLike[str]) -> Iterator[WeightMatrix]:
-    """Yield every weight matrix of a model or checkpoint in its order, without reading any; shared ones once.
+def weight_matrices(source: nn.Module | str | os.PathLike[str]) -> tuple[WeightMatrix, ...]:
+    """Return every weight matrix of a model or checkpoint in its order, without reading any; shared ones once.
 
     Parameters
     ----------
@@ -74,10 +45,8 @@ def weight_matrices(source: nn.Module | str | os.PathLike[str]) -> Iterator[Weig
 
     Raises
     ------
-    CheckpointError
-        If the checkpoint cannot be read.
-    TaskError
-        If a parameter has no memory: lazy, or on the meta device.
+    CheckpointError, TaskError
+        As :func:`list_weights`.
 
     Examples
     --------
@@ -85,101 +54,152 @@ def weight_matrices(source: nn.Module | str | os.PathLike[str]) -> Iterator[Weig
     >>> [(matrix.name, matrix.kind, matrix.shape) for matrix in weight_matrices(model)]
     [('0.weight', 'convolution', (8, 75)), ('2.weight', 'linear', (2, 8))]
     """
+    return list_weights(source).matrices
+
+
+def list_weights(
+    source: nn.Module | str | os.PathLike[str],
+    *,
+    stacks: tuple[str, ...] = (),
+    kernels: tuple[str, ...] = (),
+    key: str | None = None,
+    allow_pickle_from_trusted_source: bool = False,
+) -> Inventory:
+    """Return the weight matrices of a model or checkpoint, and what is none and why, without reading any numbers.
+
+    Parameters
+    ----------
+    source : torch.nn.Module, str or path
+        Of a model its parameters; its buffers are no weights.
+    stacks, kernels : tuple of str
+        Patterns of names whose tensors of three or more sizes are stacks of matrices, or kernels of convolutions.
+    key, allow_pickle_from_trusted_source
+        Of a checkpoint, as for :func:`probes.checkpoints.read_state_dict`.
+
+    Raises
+    ------
+    ArgumentError
+        If a pattern fits no tensor of three or more sizes, or a model is given with a key.
+    CheckpointError
+        If the checkpoint cannot be read.
+    TaskError
+        If a parameter has no memory: lazy, or on the meta device.
+
+    Examples
+    --------
+    >>> found = list_weights(nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8)))
+    >>> [left_out.name for left_out in found.left_out]
+    ['0.bias', '1.weight', '1.bias']
+    """
+    reading = Reading(stacks=stacks, kernels=kernels)
     if isinstance(source, nn.Module):
-        yield from _of_model(source)
-        return
-    for tensor in stream_tensors(source):
-        if tensor.is_floating:
-            yield from _as_matrices(tensor.name, tensor.shape, tensor.read, kind=None, swap=False)
+        if key is not None:
+            raise ArgumentError(f"key chooses among the entries of a torch.save file; got key={key!r} with a model")
+        entries = list(_of_model(source, reading))
+    else:
+        tensors = stream_tensors(source, key=key, allow_pickle_from_trusted_source=allow_pickle_from_trusted_source)
+        entries = [entry for tensor in tensors for entry in _of_file(tensor, {t.name for t in tensors}, reading)]
+    found, left_out = list[WeightMatrix](), list[LeftOut]()
+    for entry in entries:
+        if isinstance(entry, LeftOut):
+            left_out.append(entry)
+        else:
+            found += entry
+    _check_patterns(found, {"stacks": stacks, "kernels": kernels})
+    return Inventory(tuple(found), tuple(left_out))
 
 
-def _of_model(model: nn.Module) -> Iterator[WeightMatrix]:
-    """Yield the matrices of parameters, with what their modules tell of them."""
+def _check_patterns(found: list[WeightMatrix], patterns: dict[str, tuple[str, ...]]) -> None:
+    """Refuse patterns that change nothing."""
+    deep = list(dict.fromkeys(matrix.name.partition("[")[0] for matrix in found if len(matrix.stored_shape) > 2))
+    for option, given in patterns.items():
+        for pattern in given:
+            if not any(matches(name, (pattern,)) for name in deep):
+                raise ArgumentError(
+                    f"{option} are names of tensors of three or more sizes; {pattern!r} fits none of "
+                    f"{', '.join(deep[:10]) or 'them: there is none'}"
+                )
+
+
+def _of_file(tensor: StoredTensor, names: set[str], reading: Reading) -> Iterator[list[WeightMatrix] | LeftOut]:
+    """Yield what one tensor of a checkpoint is, and its other names."""
+    reading = replace(reading, dtype=tensor.dtype)
+    if tensor.obstacle:
+        yield LeftOut(tensor.name, tensor.shape, tensor.obstacle)
+    elif not tensor.is_floating:
+        yield LeftOut(tensor.name, tensor.shape, _no_reals(tensor.dtype))
+    else:
+        scale = next((tensor.name + end for end in SCALES if tensor.name + end in names), None)
+        notes = (f"scales that are stored aside ({scale.rpartition('.')[2]}) are not applied",) if scale else ()
+        yield tensor_matrices(tensor.name, tensor.shape, tensor.read, replace(reading, notes=notes))
+    for name in tensor.also:
+        yield LeftOut(name, tensor.shape, _TIED)
+
+
+def _no_reals(dtype: str) -> str:
+    """Say what numbers a tensor holds that are not real ones."""
+    if dtype.startswith("complex"):
+        return "complex numbers"
+    if dtype == "bool":
+        return "truth values, as masks"
+    return f"integers ({dtype}), as of positions and quantized weights"
+
+
+def _of_model(model: nn.Module, reading: Reading) -> Iterator[list[WeightMatrix] | LeftOut]:
+    """Yield what parameters are, with what their modules tell of them; buffers are none."""
     seen: set[int] = set()
     for prefix, module in model.named_modules():
-        kind, swap = _kind_of(module)
+        owner = _owner(model, prefix, module)
+        transposed = isinstance(owner, nn.modules.conv._ConvNd) and bool(owner.transposed)
+        own = replace(reading, kind=_kind_of(owner), transposed=transposed)
         for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in seen or not parameter.is_floating_point():
-                continue
-            seen.add(id(parameter))
             full = f"{prefix}.{name}" if prefix else name
             if parameter.is_meta or nn.parameter.is_lazy(parameter):
                 raise TaskError(
                     f"weights must have memory; {full!r} is lazy or on the meta device. Run the model once, or load "
                     "its checkpoint, first."
                 )
-            yield from _as_matrices(full, tuple(parameter.shape), partial(_itself, parameter), kind=kind, swap=swap)
+            shape, dtype = tuple(parameter.shape), str(parameter.dtype).removeprefix("torch.")
+            if id(parameter) in seen:
+                yield LeftOut(full, shape, _TIED)
+            elif not parameter.is_floating_point():
+                yield LeftOut(full, shape, _no_reals(dtype))
+            else:
+                yield tensor_matrices(full, shape, partial(_itself, parameter), replace(own, dtype=dtype))
+            seen.add(id(parameter))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.dim() > 1:
+                yield LeftOut(f"{prefix}.{name}" if prefix else name, tuple(buffer.shape), "buffers of a model")
+
+
+def _owner(model: nn.Module, prefix: str, module: nn.Module) -> nn.Module:
+    """Return the module that parameters are of, which is another one where they are parametrized."""
+    if not isinstance(module, ParametrizationList):
+        return module
+    return model.get_submodule(f".{prefix}".rpartition(".parametrizations.")[0].removeprefix("."))
 
 
 def _itself(parameter: Tensor) -> Tensor:
     return parameter
 
 
-def _kind_of(module: nn.Module) -> tuple[str | None, bool]:
-    """Return what the matrices of a module are, and whether their outputs come second."""
+def _kind_of(module: nn.Module) -> str | None:
+    """Return what the matrices of a module are."""
     if isinstance(module, nn.modules.conv._ConvNd):
-        return "convolution", bool(module.transposed)
+        return "convolution"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-        return "embedding", False
-    return ("attention", False) if isinstance(module, nn.MultiheadAttention) else (None, False)
+        return "embedding"
+    return "attention" if isinstance(module, nn.MultiheadAttention) else None
 
 
-def _as_matrices(
-    name: str, shape: tuple[int, ...], read: Callable[[], Tensor], *, kind: str | None, swap: bool
-) -> Iterator[WeightMatrix]:
-    """Yield the matrices of one tensor: none of a vector, three of a fused projection."""
-    if len(shape) < 2 or 0 in shape:
-        return
-    first, second = (shape[1], shape[0]) if swap else (shape[0], shape[1])
-    rows, columns = (first, second * math.prod(shape[2:]))
-    if len(shape) == 3 and shape[0] == 1 and kind != "convolution":
-        rows, columns = shape[1:]
-    if min(rows, columns) < 2:
-        return
-    found = kind or _kind_by_name(name, shape)
-    whole = partial(_matrix, read, (rows, columns), swap)
-    axis = next((axis for end, axis in _FUSED.items() if name.endswith(end)), None)
-    if axis is None or len(shape) != 2 or shape[axis] != 3 * shape[1 - axis]:
-        yield WeightMatrix(name, found, shape, (rows, columns), whole)
-        return
-    part = (rows // 3, columns) if axis == 0 else (rows, columns // 3)
-    for i, label in enumerate(_PARTS):
-        yield WeightMatrix(f"{name}[{label}]", "attention", shape, part, partial(_part, whole, axis, i))
-
-
-def _kind_by_name(name: str, shape: tuple[int, ...]) -> str:
-    """Guess the kind of a tensor of a checkpoint."""
-    lower = name.lower()
-    if any(mark in lower.rpartition(".")[0] or lower.endswith(f"{mark}.weight") for mark in _EMBEDDING_MARKS):
-        return "embedding" if "norm" not in lower else "linear"
-    if "attention" in lower or "attn" in lower:
-        return "attention"
-    return "convolution" if len(shape) > 2 else "linear"
-
-
-def _matrix(read: Callable[[], Tensor], shape: tuple[int, int], swap: bool) -> Matrix:
-    """Read a tensor as a matrix."""
-    tensor = read().detach()
-    if swap:
-        tensor = tensor.transpose(0, 1)
-    matrix: Matrix = tensor.to(device="cpu", dtype=torch.float64).reshape(shape).numpy()
-    return matrix
-
-
-def _part(whole: Callable[[], Matrix], axis: int, index: int) -> Matrix:
-    """Read one of three parts."""
-    return np.split(whole(), 3, axis=axis)[index]
-
-
-def select(matrices: Iterable[WeightMatrix], patterns: tuple[str, ...]) -> tuple[list[WeightMatrix], list[str]]:
-    """Return the matrices whose names match one of the patterns, all if there is none, and the names of the rest."""
-    from fnmatch import fnmatchcase
-
-    kept, rest = list[WeightMatrix](), list[str]()
-    for matrix in matrices:
-        matches = not patterns or any(fnmatchcase(matrix.name, p) or p in matrix.name for p in patterns)
-        if matches:
-            kept.append(matrix)
-        else:
-            rest.append(matrix.name)
-    return kept, rest
+def select(inventory: Inventory, patterns: tuple[str, ...]) -> Inventory:
+    """Return the matrices whose names match one of the patterns, all if there is none; the rest is left out."""
+    if not patterns:
+        return inventory
+    kept = tuple(matrix for matrix in inventory.matrices if matches(matrix.name, patterns))
+    rest = tuple(
+        LeftOut(matrix.name, matrix.shape, NOT_CHOSEN)
+        for matrix in inventory.matrices
+        if not matches(matrix.name, patterns)
+    )
+    return Inventory(kept, (*inventory.left_out, *rest))

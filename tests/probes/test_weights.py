@@ -11,13 +11,17 @@ import spectra
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
 from probes.checkpoints.streaming import stream_tensors  # noqa: E402
 from probes.weights import weight_spectra  # noqa: E402
-from probes.weights.matrices import weight_matrices  # noqa: E402
-from probes.weights.matrix import singular_values  # noqa: E402
+from probes.weights.differences import difference  # noqa: E402
+from probes.weights.matrices import list_weights, weight_matrices  # noqa: E402
+from probes.weights.measure import NOT_REACHED, WeightsInterrupted  # noqa: E402
+from probes.weights.singular import singular_values  # noqa: E402
 from spectra.errors import ArgumentError, CheckpointError, TaskError  # noqa: E402
 from spectra.laws.edge_scaling import largest_eigenvalue_scaling  # noqa: E402
+from spectra.weights_summary import summarize_weights  # noqa: E402
 
 
 def layer(matrix):
@@ -181,11 +185,26 @@ def test_shapes_and_kinds_of_a_model():
     assert {matrix.read().dtype for matrix in weight_matrices(model.half())} == {np.dtype("float64")}
 
 
-def test_gpt2_projections_lie_beside_each_other():
-    state = {"h.0.attn.c_attn.weight": torch.randn(8, 24)}
-    matrices = list(weight_matrices(_Stored(state)))
-    assert [matrix.shape for matrix in matrices] == [(8, 8)] * 3
-    np.testing.assert_array_equal(matrices[1].read(), state["h.0.attn.c_attn.weight"][:, 8:16].numpy().astype(float))
+def test_gpt2_projections_lie_beside_each_other_or_above_each_other(tmp_path):
+    weight = torch.randn(8, 24)
+    torch.save({"h.0.attn.c_attn.weight": weight, "h.1.attn.c_attn.weight": weight.T.clone()}, tmp_path / "w.pt")
+    matrices = list(weight_matrices(tmp_path / "w.pt"))
+    assert [matrix.shape for matrix in matrices] == [(8, 8)] * 6
+    np.testing.assert_array_equal(matrices[1].read(), weight[:, 8:16].double())
+    np.testing.assert_array_equal(matrices[4].read(), weight[:, 8:16].T.double())
+
+
+def test_what_is_parametrized_is_remarked_and_is_that_of_its_module():
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.ConvTranspose1d(30, 40, 4)), nn.Linear(20, 30), nn.Linear(30, 20)
+    )
+    prune.l1_unstructured(model[1], "weight", 0.9)
+    norm, pruned, plain = weight_matrices(model)
+    assert (norm.name, norm.shape) == ("0.parametrizations.weight.original1", (40, 120))
+    assert plain.notes == ()
+    assert pruned.name == "1.weight_orig"
+    for matrix in (norm, pruned):
+        assert "which is not applied here" in matrix.notes[0]
 
 
 class _Stored(nn.Module):
@@ -225,7 +244,8 @@ def test_files_say_what_the_model_says(tmp_path):
     for path in saved(model, tmp_path):
         found = weight_spectra(path).sortby("layer")
         assert found["layer"].values.tolist() == own["layer"].values.tolist()
-        for name in own.data_vars:
+        # By what a tensor was taken for a kernel is not the same: a model has modules.
+        for name in set(own.data_vars) - {"rule"}:
             np.testing.assert_array_equal(found[name], own[name])
 
 
@@ -244,7 +264,7 @@ def test_unusable_matrices_are_results():
         model[1].weight.zero_()
         model[3].weight.copy_(model[3].weight[:, :1] @ torch.ones(1, 30))
     found = weight_spectra(model)
-    assert found["why"].values.tolist() == ["the matrix holds NaN or infinity", "the matrix is 0", "", ""]
+    assert found["why"].values.tolist() == ["1 of 1,200 entries are NaN or infinite", "the matrix is 0", "", ""]
     assert np.all(np.isnan(found["exponent"].values))
     assert found["marchenko_pastur_num_spikes"].values[:3].tolist() == [-1, -1, -1]
     assert "too few" in found["remarks"].values[2]
@@ -258,6 +278,9 @@ def test_layers_are_chosen_by_part_or_pattern():
     assert weight_spectra(model, layers=["0.w*", "*.1.weight"])["layer"].values.tolist() == ["0.weight", "1.1.weight"]
     with pytest.raises(ArgumentError, match=r"no weight matrix matching decoder; it has 0\.weight"):
         weight_spectra(model, layers="decoder")
+    # One of several that fits nothing is a slip, not a wish.
+    with pytest.raises(ArgumentError, match=r"matching 1\.\*a; it has .*must fit the whole name"):
+        weight_spectra(model, layers=["0.", "1.*a"])
 
 
 def test_results_are_files_and_repeat(tmp_path):
@@ -326,5 +349,339 @@ def test_an_index_that_is_wrong_about_its_files_is_refused(tmp_path):
 
 def test_integers_are_no_weights_and_the_message_says_so(tmp_path):
     torch.save({"weight": torch.ones(30, 40, dtype=torch.int8)}, tmp_path / "int.pt")
-    with pytest.raises(ArgumentError, match="integers, as of quantized models, are none"):
+    with pytest.raises(ArgumentError, match=r"it has 1 integers \(int8\), as of positions and quantized weights"):
         weight_spectra(tmp_path / "int.pt")
+
+
+def left_out(found):
+    """Return why each tensor is not in a result, by its name."""
+    return {entry["name"]: entry["why"] for entry in json.loads(found.attrs["left_out"])}
+
+
+def test_what_is_no_weight_matrix_is_listed_with_the_reason(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    state = {
+        "weight": torch.randn(30, 40),
+        "bias": torch.randn(40),
+        "ids": torch.arange(40)[None],
+        "quantized": torch.ones(30, 40, dtype=torch.int8),
+        "row": torch.randn(1, 40),
+        "attention_mask": torch.ones(30, 30),
+        "h.0.attn.bias": torch.ones(1, 1, 64, 64),
+        "kept": torch.ones(30, 30, dtype=torch.bool),
+        "turned": torch.ones(30, 30, dtype=torch.complex64),
+        "none": torch.zeros(0, 30),
+        "experts.down_proj_bias": torch.ones(4, 30),
+        "w_scale_inv": torch.randn(4, 4),
+        "q.scales": torch.randn(4, 4),
+    }
+    torch.save(state, tmp_path / "w.pt")
+    safetensors.save_file(state, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        found = weight_spectra(tmp_path / name)
+        assert found["layer"].values.tolist() == ["weight"]
+        assert left_out(found) == {
+            "bias": "vectors and single numbers, as biases and norms",
+            "ids": "integers (int64), as of positions and quantized weights",
+            "quantized": "integers (int8), as of positions and quantized weights",
+            "row": "a single row or column",
+            "attention_mask": "the name says that it is a bias, a mask or a table",
+            "h.0.attn.bias": "the name says that it is a bias, a mask or a table",
+            "kept": "truth values, as masks",
+            "turned": "complex numbers",
+            "none": "empty",
+            "experts.down_proj_bias": "the name says that it is a bias, a mask or a table",
+            "w_scale_inv": "the name says that it is the scales of quantized weights",
+            "q.scales": "the name says that it is the scales of quantized weights",
+        }
+
+
+def test_shared_sparse_and_unchosen_tensors_are_listed(tmp_path):
+    weight = torch.randn(30, 40)
+    torch.save({"a": weight, "b": weight, "s": weight.to_sparse(), "c": torch.randn(30, 40)}, tmp_path / "w.pt")
+    found = weight_spectra(tmp_path / "w.pt", layers="a")
+    assert left_out(found) == {
+        "b": "other names of tensors that are listed",
+        "s": "sparse tensors",
+        "c": "matrices that were not chosen",
+    }
+    model = nn.Sequential(nn.Linear(30, 30, bias=False), nn.Linear(30, 30, bias=False))
+    model[1].weight = model[0].weight
+    model.register_buffer("table", torch.ones(3, 3))
+    entries = {entry.name: entry.why for entry in list_weights(model).left_out}
+    assert entries == {"table": "buffers of a model", "1.weight": "other names of tensors that are listed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("layer.experts.w1", (4, 60, 80), ((60, 80), 4, "slice of a stack, the name holds 'expert'")),
+        ("block.w1", (4, 60, 80), ((60, 80), 4, "slice of a stack, a guess by its last sizes, 80")),
+        ("block.w1", (64, 32, 3), ((64, 96), 1, "kernel as (out, in * kernel), a guess by its last sizes, 3")),
+        ("pos_conv.weight", (64, 16, 128), ((64, 2048), 1, "kernel as (out, in * kernel), the name holds 'conv'")),
+        ("block.w1", (2, 3, 60, 80), ((60, 80), 6, "slice of a stack, a guess by its last sizes, 60x80")),
+        ("positions", (1, 50, 64), ((50, 64), 1, "slice of a stack, there is one")),
+    ],
+)
+def test_stacks_are_told_from_kernels_and_the_result_says_by_what(tmp_path, name, shape, expected):
+    state = {name: torch.randn(*shape)}
+    torch.save(state, tmp_path / "w.pt")
+    for source in (tmp_path / "w.pt", _Stored({name.replace(".", "_"): state[name]})):
+        matrices = list_weights(source).matrices
+        assert (matrices[0].shape, len(matrices), matrices[0].rule) == expected
+        read = np.stack([matrix.read() for matrix in matrices])
+        np.testing.assert_array_equal(read.reshape(shape), state[name].double().numpy())
+
+
+def test_the_user_says_what_is_a_stack_and_what_a_kernel(tmp_path):
+    torch.save({"a.w": torch.randn(4, 60, 80), "b.w": torch.randn(64, 32, 3)}, tmp_path / "w.pt")
+    found = weight_spectra(tmp_path / "w.pt", kernels="a.*", layers="a.w")
+    assert found["num_columns"].values.tolist() == [4800]
+    assert found["rule"].values.tolist() == ["kernel as (out, in * kernel), as asked"]
+    assert len(list_weights(tmp_path / "w.pt", stacks=("b.w",)).matrices) == 4 + 64
+    with pytest.raises(ArgumentError, match=r"stacks are names of tensors.*'c' fits none of a\.w, b\.w"):
+        weight_spectra(tmp_path / "w.pt", stacks="c")
+    # A module knows better than the sizes.
+    assert list_weights(nn.Conv1d(4, 60, 80)).matrices[0].shape == (60, 320)
+
+
+def test_a_key_chooses_and_errors_name_it_for_both_interfaces(tmp_path):
+    torch.save({"generator": {"w": torch.randn(30, 40)}, "average": {"v": torch.randn(30, 40)}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"key='generator' \(spectra weights: --key generator\)"):
+        weight_spectra(tmp_path / "w.pt")
+    assert weight_spectra(tmp_path / "w.pt", key="average")["layer"].values.tolist() == ["v"]
+    with pytest.raises(ArgumentError, match="key='a' with a model"):
+        weight_spectra(nn.Linear(30, 40), key="a")
+
+
+def test_differences_of_two_checkpoints():
+    torch.manual_seed(0)
+    before = nn.Sequential(nn.Linear(60, 80), nn.Linear(80, 40), nn.Linear(40, 30))
+    after = nn.Sequential(nn.Linear(60, 80), nn.Linear(80, 40), nn.Linear(40, 31), nn.Linear(31, 30))
+    after[1].load_state_dict(before[1].state_dict())
+    change = torch.randn(80, 1) @ torch.randn(1, 60)
+    with torch.no_grad():
+        after[0].weight.copy_(before[0].weight + change)
+    found = weight_spectra(after, against=before)
+    assert found["layer"].values.tolist() == ["0.weight", "1.weight"]
+    expected = float(change.norm() / before[0].weight.detach().norm())
+    assert found["relative_change"].values.tolist() == pytest.approx([expected, 0.0], rel=1e-5)
+    assert float(found["spectral_norm"][0]) == pytest.approx(float(change.norm()), rel=1e-5)
+    assert float(found["stable_rank"][0]) == pytest.approx(1, abs=1e-6)
+    assert found["why"].values.tolist() == ["", "unchanged"]
+    assert found.attrs["against"] == "Sequential"
+    assert left_out(found)["2.weight"] == "matrices of another shape in the other checkpoint"
+    assert left_out(found)["3.weight"] == "matrices that the other checkpoint lacks"
+    assert left_out(weight_spectra(before, against=after))["3.weight"] == "matrices that only the other checkpoint has"
+
+
+def test_checkpoints_without_a_matrix_in_common_are_refused():
+    one, other = nn.Sequential(nn.Linear(30, 40)), nn.ModuleDict({"a": nn.Linear(30, 40)})
+    with pytest.raises(ArgumentError, match=r"Sequential and ModuleDict have no weight matrix of the same name.*lacks"):
+        weight_spectra(one, against=other)
+
+
+def test_the_rank_of_a_small_change_is_not_that_of_the_rounding_of_the_weights():
+    for seed in range(3):
+        torch.manual_seed(seed)
+        before, after = nn.Linear(100, 120), nn.Linear(100, 120)
+        with torch.no_grad():
+            after.weight.copy_(before.weight + 1e-4 * torch.randn(120, 3) @ torch.randn(3, 100))
+        found = row(after, against=before)
+        assert found["rank"] == 3
+        assert math.isinf(found["condition_number"])
+
+
+def look(source, **options):
+    """Return what the only matrix of a source looks like, and its rank."""
+    found = summarize_weights(weight_spectra(source, num_bootstrap=20, **options))["layers"][0]
+    return found["looks_like"], found["rank"]
+
+
+def stored(weight, path, dtype):
+    """Write one matrix in a dtype and return the path."""
+    torch.save({"w": torch.as_tensor(weight).to(dtype)}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.bfloat16, 0.01), (torch.bfloat16, 20), (torch.float16, 0.001), (torch.float32, 1e-5)]
+)
+@pytest.mark.parametrize("base_dtype", [None, torch.float32])
+def test_the_rank_of_a_change_in_any_precision(tmp_path, dtype, size, base_dtype):
+    rng = np.random.default_rng(11)
+    before = 0.02 * rng.normal(size=(120, 200))
+    base = stored(before, tmp_path / "before.pt", base_dtype or dtype)
+    start = torch.load(base)["w"].double().numpy()
+    change = rng.normal(size=(120, 4)) @ rng.normal(size=(4, 200))
+    change *= size * np.linalg.norm(before) / np.linalg.norm(change)
+    assert look(stored(start + change, tmp_path / "after.pt", dtype), against=base) == ("low rank", 4)
+    # What rounding hides is neither a power law nor noise nor structure.
+    small = stored(start + change / size * 0.03 * torch.finfo(dtype).eps, tmp_path / "small.pt", dtype)
+    assert look(small, against=base)[0] in ("rounding", "unchanged")
+    large = stored(start + 0.1 * np.abs(start).mean() * rng.normal(size=start.shape), tmp_path / "large.pt", dtype)
+    assert look(large, against=base)[0] == "noise"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_rounding_stays_below_what_is_said(dtype):
+    spacing = float(torch.finfo(dtype).eps)
+    for seed in range(4):
+        rng = np.random.default_rng([8, seed])
+        for weights in (
+            rng.normal(size=(60, 60)),
+            rng.normal(size=(60, 300)) * np.where(np.arange(300) < 3, 30, 1),
+            rng.standard_t(3, size=(200, 100)),
+            np.outer(rng.normal(size=80), rng.normal(size=90)),
+        ):
+            rounded = torch.as_tensor(weights).to(dtype).double().numpy()
+            found = difference(rounded, weights, spacing=spacing)
+            assert 0.1 < np.linalg.norm(found.weights, 2) / found.rounding < 1
+
+
+def test_few_values_that_are_not_0_are_no_bulk():
+    rng = np.random.default_rng(0)
+    low = torch.tensor(rng.normal(size=(90, 5)) @ rng.normal(size=(5, 120)), dtype=torch.float32)
+    model = nn.Linear(120, 90, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(low)
+    assert look(model) == ("low rank", 5)
+    assert look(nn.Linear(60, 5)) == ("too small", 5)
+    # More of them, but all others 0: a quarter of the rows is in use.
+    some = rng.normal(size=(120, 200)) * (np.arange(120) < 30)[:, None]
+    assert look(layer(some)) == ("low rank", 30)
+    # A bulk some of which sinks below rounding is one.
+    noise = torch.randn(200, 200, generator=torch.Generator().manual_seed(0))
+    before = layer(noise.bfloat16()).bfloat16()
+    after = noise.bfloat16().double() + 0.008 * torch.tensor(rng.normal(size=(200, 200)))
+    found, rank = look(layer(after.bfloat16()).bfloat16(), against=before)
+    assert found == "noise"
+    assert 20 < rank < 100
+    # Thirty directions above a bulk that is all rounding are not.
+    after = noise.bfloat16().double() + 0.01 * torch.tensor(rng.normal(size=(200, 30)) @ rng.normal(size=(30, 200)))
+    assert look(layer(after.bfloat16()).bfloat16(), against=before) == ("low rank", 30)
+
+
+def test_sparse_entries_in_random_places_are_no_structure():
+    for seed in range(6):
+        rng = np.random.default_rng([3, seed])
+        noise = rng.normal(size=(200, 400))
+        assert look(layer(noise * (rng.random((200, 400)) < 0.1)))[0] == "heavy-tailed entries"
+        kept = noise * (np.abs(noise) > np.quantile(np.abs(noise), 0.99))
+        assert look(layer(kept))[0] == "heavy-tailed entries"
+        # Also where they make a tail like a power law.
+        assert look(layer(rng.standard_t(2.2, size=(200, 400))))[0] == "heavy-tailed entries"
+
+
+def test_large_columns_are_directions_though_their_entries_make_spikes_elsewhere():
+    for seed in range(4):
+        noise = np.random.default_rng([4, seed]).normal(size=(200, 400))
+        found = row(layer(noise * np.where(np.arange(400) < 2, 10, 1)))
+        assert found["permuted_num_spikes"] > 2
+        assert found["marchenko_pastur_num_spikes"] == 2
+        assert not found["heavy_tailed"]
+
+
+@pytest.mark.parametrize("shape", [(60, 120), (200, 400), (300, 100)])
+@pytest.mark.parametrize("spread", [0.4, 0.8])
+def test_independent_entries_in_rows_and_columns_of_unequal_size_are_neither_structure_nor_a_power_law(shape, spread):
+    looks = []
+    for seed in range(8):
+        rng = np.random.default_rng([21, seed])
+        rows, columns = rng.normal(size=(shape[0], 1)), rng.normal(size=(1, shape[1]))
+        logs = (rows, columns, (rows + columns) / 2)[seed % 3]
+        looks.append(look(layer(1e-9 * rng.normal(size=shape) * np.exp(spread * logs)))[0])
+    # Some of the spread of 0.8 are decided the other way: sizes are known from few entries.
+    assert looks.count("unequal sizes") >= 7 - (spread > 0.5)
+
+
+def test_what_is_more_than_sizes_is_not_put_down_to_them():
+    for seed in range(4):
+        rng = np.random.default_rng([22, seed])
+        sizes = np.exp(0.4 * rng.normal(size=(200, 1)))
+        one = 4 * math.sqrt(400) * np.outer(*(v / np.linalg.norm(v) for v in (rng.normal(size=200), np.ones(400))))
+        assert look(layer(sizes * rng.normal(size=(200, 400)) + 2 * one))[0] != "unequal sizes"
+        tail = with_spectrum(rng.pareto(2, size=200) + 1, (200, 300), seed=seed)
+        assert look(layer(tail))[0] != "unequal sizes"
+        assert look(layer(sizes * tail))[0] != "unequal sizes"
+
+
+def test_rows_of_zeros_are_remarked():
+    weight = np.random.default_rng(0).normal(size=(60, 80))
+    weight[:7] = 0
+    assert "7 of 60 rows and 0 of 80 columns are 0" in str(row(layer(weight))["remarks"].values)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_differences_from_what_is_not_finite_are_results(bad):
+    before, after = nn.Linear(30, 40), nn.Linear(30, 40)
+    with torch.no_grad():
+        before.weight[0, 0] = after.weight[0, 0] = bad
+    found = row(after, against=before)
+    assert found["why"] == "1 of 1,200 entries are NaN or infinite"
+    assert math.isnan(found["relative_change"])
+    with torch.no_grad():
+        before.weight.zero_()
+        after.weight[0, 0] = 0.0
+    found = row(after, against=before)
+    assert found["why"] == ""
+    assert math.isnan(found["relative_change"])
+
+
+def test_ctrl_c_keeps_what_was_done():
+    model = nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 30), nn.Linear(30, 20))
+
+    def stop(at):
+        def progress(description, done, total):
+            if done == at:
+                raise KeyboardInterrupt
+
+        return progress
+
+    with pytest.raises(WeightsInterrupted) as stopped:
+        weight_spectra(model, progress=stop(2))
+    found = stopped.value.found
+    assert found["layer"].values.tolist() == ["0.weight", "1.weight"]
+    assert left_out(found)["2.weight"] == NOT_REACHED
+    with pytest.raises(WeightsInterrupted) as stopped:
+        weight_spectra(model, progress=stop(0))
+    assert stopped.value.found is None
+
+
+def test_a_tensor_that_cannot_be_read_is_a_result(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "w.safetensors"
+    safetensors.save_file({"a": torch.randn(30, 40), "b": torch.randn(30, 40)}, path)
+
+    def cut(description, done, total):
+        if done == 1:
+            path.write_bytes(path.read_bytes()[:4000])
+
+    found = weight_spectra(path, progress=cut)
+    assert found["why"].values[0] == ""
+    assert "could not be read or analyzed: CheckpointError" in found["why"].values[1]
+
+
+def test_equal_singular_values_are_neither_noise_nor_a_tail():
+    torch.manual_seed(0)
+    weight = torch.empty(128, 256)
+    nn.init.orthogonal_(weight)
+    found = row(layer(weight))
+    assert found["tail_why"] == "all singular values are equal up to rounding"
+    assert found["marchenko_pastur_num_spikes"] == -1
+    assert not found["heavy_tailed"]
+    assert math.isnan(found["exponent"])
+
+
+def test_entries_that_are_no_weights_and_scales_aside_are_remarked(tmp_path):
+    mask = torch.tril(torch.ones(30, 30))
+    torch.save({"a": mask, "b": -1e4 * mask, "c": torch.ones(30, 30), "d": torch.randn(30, 30)}, tmp_path / "w.pt")
+    remarks = [json.loads(text) for text in weight_spectra(tmp_path / "w.pt")["remarks"].values]
+    code = "all entries are 0 or one other number, as of masks and codes"
+    assert [texts[:1] for texts in remarks] == [[code], [code], ["all entries are equal"], []]
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({"w": torch.randn(30, 40).to(torch.float8_e4m3fn)}, tmp_path / "s.safetensors")
+    assert list_weights(tmp_path / "s.safetensors").matrices[0].spacing == 0.125
+    scaled = {"w": torch.randn(30, 40).to(torch.float8_e4m3fn), "w_scale_inv": torch.ones(1)}
+    torch.save(scaled, tmp_path / "s.pt")
+    assert "w_scale_inv) are not applied" in str(weight_spectra(tmp_path / "s.pt")["remarks"].values[0])

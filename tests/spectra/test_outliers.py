@@ -168,6 +168,13 @@ def test_permutations_tell_heavy_tails_from_structure():
     assert split_bulk(eigenvalues(structured)).heavy_tailed is None
 
 
+def test_a_mean_of_the_entries_is_no_heavy_tail():
+    X = data(spikes=(), seed=17) + 1.0
+    found = split_bulk(eigenvalues(X), matrix=X)
+    assert found.heavy_tailed is False
+    assert found.num_outliers == 1
+
+
 def test_rank_deficient_data_are_not_white():
     values = np.append(np.zeros(60), eigenvalues(data(100, 300, seed=11)))
     found = split_bulk(values, num_samples=300)

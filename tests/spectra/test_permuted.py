@@ -11,12 +11,28 @@ def test_entries_are_kept():
     W = W + W.T
     for values in permuted_spectra(X, num=3):
         assert values.shape == (20,)
-        np.testing.assert_allclose(np.sum(values), np.sum((X / np.max(np.abs(X))) ** 2))
+        centered = (X - np.mean(X)) / np.max(np.abs(X))
+        np.testing.assert_allclose(np.sum(values), np.sum(centered**2))
         assert np.all(np.diff(values) <= 0)
     W = W / np.max(np.abs(W))
+    off = np.triu_indices(25, 1)
     for values in permuted_spectra(W, num=3):
-        np.testing.assert_allclose(np.sum(values), np.trace(W))
-        np.testing.assert_allclose(np.sum(values**2), np.sum(W**2))
+        np.testing.assert_allclose(np.sum(values), 0.0, atol=1e-12)
+        np.testing.assert_allclose(np.sum(values**2), 25 * np.var(np.diag(W)) + 600 * np.var(W[off]))
+
+
+def test_a_mean_is_no_heavy_tail():
+    rng = np.random.default_rng(2)
+    graph = np.triu(rng.random((200, 200)) < 0.1, 1).astype(float)
+    for values in permuted_spectra(graph + graph.T, num=3):
+        assert values[0] < 1.2 * 2 * np.sqrt(200 * 0.1 * 0.9)
+    X = rng.standard_normal((50, 100))
+    shifted = permuted_spectra(X + 5.0, num=1)[0] * np.max(np.abs(X + 5.0)) ** 2
+    assert shifted[0] < 1.3 * 50 * (1 + np.sqrt(2)) ** 2
+
+
+def test_one_by_one():
+    assert permuted_spectra(np.array([[3.0]]), num=1)[0].tolist() == [0.0]
 
 
 def test_structure_is_not():

@@ -95,6 +95,14 @@ def test_show_prints_the_same_and_a_file_predicts_the_same(capsys, result_file):
     assert data["answer"]["verdict"] == "confirmed"
 
 
+@pytest.mark.parametrize("closure", ["exact", "row_resolved"])
+def test_files_without_samples_refuse_closures_that_follow_them(capsys, result_file, closure):
+    code, _, err = run(capsys, "dynamics", result_file, "--closure", closure)
+    assert code == 1
+    assert f"--closure {closure} follows the samples" in err
+    assert "use kurtosis, limit" in err
+
+
 def test_a_file_is_predicted_anew_without_the_model(capsys, result_file):
     arguments = ["--momentum", "0.5", "--nesterov", "-b", "16", "--steps", "12", "--learning-rate", "0.01", "--json"]
     code, out, err = run(capsys, "dynamics", result_file, *arguments, "-o", "e.zarr")

@@ -1,5 +1,6 @@
 """``spectra weights`` as a user runs it: exit codes, stdout, stderr and files."""
 
+import csv
 import json
 
 import pytest
@@ -89,6 +90,65 @@ def test_what_cannot_be_read_is_one_message(capsys):
     code, _, err = run(capsys, "weights", "model.pt", "--plot", "w.txt")
     assert code == 1
     assert "--plot takes a file ending in" in err
+
+
+def test_options_for_keys_stacks_comparison_and_tables(capsys, folder):
+    torch.save({"generator": {"w": torch.randn(4, 30, 40)}, "average": {"w": torch.randn(4, 30, 40)}}, "two.pt")
+    code, _, err = run(capsys, "weights", "two.pt")
+    assert (code, "(spectra weights: --key generator)" in err) == (1, True)
+    code, out, err = run(
+        capsys, "weights", "two.pt", "--key", "average", "--stack", "w", "--sort", "stable_rank", "--csv", "w.csv", "-q"
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("WEIGHTS 4 matrices")
+    assert "slice of a stack, as asked: 4 (" in out
+    with (folder / "w.csv").open(newline="") as file:
+        ranks = [float(row["stable_rank"]) for row in csv.DictReader(file)]
+    assert ranks == sorted(ranks, reverse=True)
+    code, out, err = run(capsys, "weights", "model.pt", "--against", "model.pt", "-o", "change.nc")
+    assert code == 0, err
+    assert out.startswith("CHANGES OF WEIGHTS 2 matrices: 2 unchanged\n")
+    assert run(capsys, "weights", "change.nc", "--sort", "layer", "--csv", "c.csv")[0] == 0
+    code, _, err = run(capsys, "weights", "model.pt", "--csv", "absent/w.csv")
+    assert (code, "--csv takes a file" in err) == (1, True)
+    # What cannot be sorted by is said, and the result is there all the same.
+    code, out, err = run(capsys, "weights", "model.pt", "--sort", "size", "-o", "kept.nc")
+    assert (code, "matrices are sorted by one of" in err) == (1, True)
+    assert out.startswith("WEIGHTS 2 matrices")
+    assert (folder / "kept.nc").exists()
+
+
+def test_code_in_a_file_runs_only_when_it_is_trusted(capsys, folder):
+    model = nn.Linear(30, 40)
+    torch.save(model, "whole.pt")
+    code, _, err = run(capsys, "weights", "whole.pt")
+    assert (code, "--allow-pickle-from-trusted-source" in err) == (1, True)
+    code, out, err = run(capsys, "weights", "whole.pt", "--allow-pickle-from-trusted-source")
+    assert code == 0, err
+    assert out.startswith("WEIGHTS 1 matrix")
+
+
+def test_ctrl_c_saves_and_shows_what_was_done(capsys, folder, monkeypatch):
+    from probes.weights import measure
+
+    analyze, calls = measure.analyze_matrix, []
+
+    def analyze_one(*arguments, **options):
+        calls.append(1)
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        return analyze(*arguments, **options)
+
+    monkeypatch.setattr(measure, "analyze_matrix", analyze_one)
+    stop = 1
+    code, out, err = run(capsys, "weights", "model.pt", "-o", "part.nc")
+    assert code == 130
+    assert out.startswith("WEIGHTS 1 matrix")
+    assert "interrupted: 1 more matrices were not reached" in out
+    assert err == "interrupted; the 1 matrices that were done are in part.nc\n"
+    assert spectra.load("part.nc")["layer"].values.tolist() == ["0.weight"]
+    code, _, err = run(capsys, "weights", "model.pt")
+    assert (code, err) == (130, "interrupted before the first matrix was done; nothing was saved\n")
 
 
 def test_names_in_any_script_give_a_picture_without_warnings(capsys, folder):

@@ -53,6 +53,8 @@ class BulkSplit:
     misfit, misfit_limit : float
         Deviation of the bulk from what the method assumes, and what it may be: in units of the scale for ``"edge"``,
         of distribution functions for ``"marchenko_pastur"``, of coefficients over the width for ``"lanczos"``.
+    is_decay : bool
+        Whether something speaks against an end of the bulk at all, as where eigenvalues fall off slowly.
     heavy_tailed : bool or None
         Whether outliers remain after a random permutation of the entries of the matrix, so that they say nothing about
         its structure. None where the entries were not given.
@@ -85,6 +87,7 @@ class BulkSplit:
     p_value: Vector
     misfit: float
     misfit_limit: float
+    is_decay: bool = False
     heavy_tailed: bool | None = None
     num_eigenvalues: int
     num_zeros: int = 0
@@ -117,7 +120,7 @@ class BulkSplit:
         import xarray as xr
 
         columns = ("side", "residual", "p_value")
-        plain = {"outlier", "heavy_tailed", "is_trustworthy", "remarks", *columns}
+        plain = {"outlier", "is_decay", "heavy_tailed", "is_trustworthy", "remarks", *columns}
         numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in plain}
         known = {None: "unknown", True: "yes", False: "no"}
         return xr.Dataset(
@@ -126,6 +129,7 @@ class BulkSplit:
                 schema=BULK_SPLIT_SCHEMA,
                 schema_version=BULK_SPLIT_SCHEMA_VERSION,
                 **numbers,
+                is_decay=int(self.is_decay),
                 heavy_tailed=known[self.heavy_tailed],
                 is_trustworthy=int(self.is_trustworthy),
                 remarks="\n".join(self.remarks),

@@ -165,25 +165,27 @@ def _edge_split(
 ) -> BulkSplit:
     """Return the law-free split."""
     fits = {"upper": above} if is_hard else {"upper": above, "lower": below}
-    doubts, median = [], float(np.median(spectrum.values))
+    median = float(np.median(spectrum.values))
+    doubts: list[str] = []
+    decays: list[str] = []
     for name, fit in fits.items():
         if not fit.is_resolved:
             doubts.append(f"eigenvalues at the {name} edge coincide up to rounding, so that it has no scale")
         elif fit.misfit > MISFIT:
             doubts.append(f"the {name} edge is no square root: the misfit {fit.misfit:.2g} exceeds {MISFIT:g}")
         if fit.is_resolved and fit.stderr > VAGUE * abs(fit.edge - (median if name == "upper" else -median)):
-            doubts.append(
+            decays.append(
                 f"the {name} edge is known to {fit.stderr:.2g} only, as of small matrices or spectra that decay at once"
             )
         if fit.num_outliers >= NO_GAP_SHARE * fit.num_points and fit.p_values[-1] > NO_GAP:
-            doubts.append(f"{fit.num_outliers} outliers run into the {name} edge without a gap, as in a slow decay")
+            decays.append(f"{fit.num_outliers} outliers run into the {name} edge without a gap, as in a slow decay")
         elif fit.most_outliers - fit.least_outliers > max(UNSTEADY, UNSTEADY_SHARE * fit.num_outliers):
-            doubts.append(
+            decays.append(
                 f"between {fit.least_outliers} and {fit.most_outliers} eigenvalues are outside the {name} edge, by how "
                 "many it is fitted to: there is no gap, as in a slow decay"
             )
         if fit.num_outliers == fit.max_outliers:
-            doubts.append(
+            decays.append(
                 f"all {fit.max_outliers} eigenvalues that may be outliers at the {name} edge are: a part of the bulk "
                 "of its own, a slow decay, or more outliers (raise max_outliers)"
             )
@@ -197,9 +199,10 @@ def _edge_split(
         threshold=above.threshold,
         misfit=max(fit.misfit for fit in fits.values()),
         misfit_limit=MISFIT,
+        is_decay=bool(decays),
         level=level,
-        is_trustworthy=not doubts,
-        why="; ".join(doubts) or "the edges follow square roots",
+        is_trustworthy=not doubts + decays,
+        why="; ".join(doubts + decays) or "the edges follow square roots",
         remarks=remarks,
         **_sides(spectrum, above.num_outliers, above.p_values, below, is_hard=is_hard),
     )

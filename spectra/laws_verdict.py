@@ -133,8 +133,7 @@ def _without_edges(attributes: dict[str, Any], *, is_semidefinite: bool) -> str:
         return "repeat with --standardize: columns of unequal scale are no bulk of one variance"
     if attributes["method"] == "marchenko_pastur":
         return "there is no bulk of noise to compare with: judge components by held-out data, not as outliers"
-    # The words of the split where the ends of a spectrum are no edges but a decay.
-    if not any(word in attributes["why"] for word in ("gap", "decay")):
+    if not attributes["is_decay"]:
         return "look at the spectrum with --plot: it does not end like noise"
     if not is_semidefinite:
         return "a larger matrix would show whether its spectrum has edges"

@@ -152,9 +152,10 @@ def _of_measure(measure: Any, level: float) -> BulkSplit:
         doubts.append(f"{fit.num_unconverged} values outside have not converged in most probes; raise num_steps")
     if not measure.attrs.get("reorthogonalized", 1):
         doubts.append("the runs were not reorthogonalized, so that their last coefficients are those of copies")
+    moves = fit.movement > MOVEMENT
     if np.isnan(fit.movement):
         doubts.append("there are too few steps to see whether the edges have settled; raise num_steps")
-    elif fit.movement > MOVEMENT:
+    elif moves:
         doubts.append(
             f"after half of the steps the bulk was [{fit.earlier_low:.4g}, {fit.earlier_high:.4g}]: it has no end, or "
             "there are too few steps for the outliers"
@@ -182,6 +183,7 @@ def _of_measure(measure: Any, level: float) -> BulkSplit:
         p_value=np.full(len(fit.outliers), np.nan),
         misfit=fit.scatter,
         misfit_limit=fit.scatter_limit,
+        is_decay=bool(moves),
         num_eigenvalues=int(measure.attrs["dimension"]),
         level=level,
         is_trustworthy=not doubts,

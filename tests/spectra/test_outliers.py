@@ -32,6 +32,7 @@ def test_outliers_are_the_largest_eigenvalues(method, unit):
     values = unit * eigenvalues(data(spikes=(4.0, 8.0)))
     found = split_bulk(values, num_samples=600, method=method)
     assert found.is_trustworthy, found.why
+    assert not found.is_decay
     np.testing.assert_array_equal(found.outlier, values[[-1, -2]])
     np.testing.assert_array_equal(found.side, [1, 1])
     np.testing.assert_array_equal(found.residual, 0.0)
@@ -114,9 +115,11 @@ def test_populations_that_decay_slowly_have_no_bulk_to_be_trusted(power, seed):
     S = X @ X.T / 1200
     found = split_bulk(np.linalg.eigvalsh(S))
     assert not found.is_trustworthy
+    assert found.is_decay
     assert "gap" in found.why
     measured = split_bulk(spectra.slq(S, num_probes=4, num_steps=60, rng=seed))
     assert not measured.is_trustworthy
+    assert measured.is_decay
     assert "after half of the steps the bulk was" in measured.why
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "EQUAL_CONDITION",
     "LOOKS",
+    "UNCHANGED",
     "WEIGHTS_REPORT_SCHEMA",
     "WEIGHTS_REPORT_SCHEMA_VERSION",
     "bulk_end",
@@ -24,6 +26,11 @@ __all__ = [
 WEIGHTS_REPORT_SCHEMA = "spectra/weights-report"
 WEIGHTS_REPORT_SCHEMA_VERSION = 1
 
+#: Condition number up to which all singular values are equal. Measured: those of float32 matrices of
+#: `nn.init.orthogonal_`, 8 to 2048 rows, spread by at most 2.1e-6; those of random entries by 2 sqrt(p / n).
+EQUAL_CONDITION = 1 + 1e-5
+#: Why a matrix that equals the one it is compared with has no spectrum, and what it looks like.
+UNCHANGED = "unchanged"
 #: What a matrix looks like, in the order of the first line.
 LOOKS = (
     "noise",
@@ -36,15 +43,13 @@ LOOKS = (
     "orthogonal",
     "low rank",
     "rounding",
-    "unchanged",
+    UNCHANGED,
     "too small",
     "unusable",
 )
 #: Normalized likelihood ratio from which a power law is better than an exponential, as in
 #: `spectra.laws.power_law_tail`.
 DECIDED = 1.64
-#: Condition number up to which all singular values are equal, as in `probes.weights.matrix`.
-EQUAL = 1 + 1e-5
 #: Attributes that are no part of the answer, or a part of their own.
 _BULKY = ("software", "schema", "schema_version", "created", "platform", "left_out")
 #: Columns of the table that are keys of the rows under another name.
@@ -103,8 +108,8 @@ def _plain(value: Any) -> Any:
 def _looks_like(row: dict[str, Any]) -> str:
     """Name what a matrix looks like."""
     if row["why"]:
-        return "unchanged" if row["why"] == "unchanged" else "unusable"
-    if row["condition_number"] <= EQUAL:
+        return UNCHANGED if row["why"] == UNCHANGED else "unusable"
+    if row["condition_number"] <= EQUAL_CONDITION:
         return "orthogonal"
     if row["marchenko_pastur_num_spikes"] < 0:
         return _look_without_split(row)

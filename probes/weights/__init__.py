@@ -4,6 +4,7 @@
 ``measure``      :func:`weight_spectra`: every matrix, one after the other, as a Dataset
 ``matrices``     which tensors are weight matrices, and which are left out and why
 ``tensors``      how a tensor becomes matrices: flattened, cut into slices or thirds
+``names``        what the name of a tensor says of it
 ``differences``  the weights of one checkpoint less those of another
 ``matrix``       one matrix: bulk, spikes, power law and control from one decomposition
 ``singular``     its singular values

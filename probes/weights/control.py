@@ -7,20 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.weights.singular import singular_values
-from probes.weights.splits import Split, split_both
+from probes.weights.splits import Split, split
 
 __all__ = ["Control", "compare_with_permuted"]
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-#: Probability that permuted entries without heavy tails show no spike.
+#: Probability that permuted entries without heavy tails show no spike. Design choice: a tenth of the false alarms of
+#: :data:`probes.weights.splits.LEVEL`, because one spike that is left may decide that entries are heavy-tailed.
 CONTROL_LEVEL = 0.999
-#: Eigenvalues more than so many times the largest one of permuted entries are not made by single entries: two of the
-#: largest entries in one row, which a permutation parts, make one twice as large.
+#: Eigenvalues more than so many times the largest one of permuted entries are not made by single entries (derived
+#: here): two of the largest entries in one row, which a permutation parts, make one twice as large.
 FACTOR = 2.0
-#: Distribution functions of eigenvalues that differ by no more values than this may be those of noise with rows and
-#: columns of the same sizes, and about half of such pairs differ by less: see :func:`compare_with_permuted`.
+#: Sizes of rows and columns explain eigenvalues whose distribution function is at most so many values off that of
+#: noise of such sizes: always up to the second number, about the median of such noise; up to the first, the largest of
+#: it, if noise of one size is twice as far off. Measured: see :func:`compare_with_permuted`.
 MAX_OFF, USUAL_OFF = 5.0, 3.0
 
 
@@ -30,17 +32,17 @@ class Control:
 
     Attributes
     ----------
-    split : Split
-        By the Marchenko-Pastur law, of the permuted entries.
+    num_spikes : int
+        Of the permuted entries, less their mean, by the Marchenko-Pastur law; -1 where no split was made.
     heavy_tailed : bool
-        Whether single entries make at least half of the spikes, or of the distance of the bulk from the law.
+        Whether single entries, not directions, make at least half of the spikes, or of the misfit of the bulk.
     unequal_sizes : bool
         Whether independent entries in rows and columns of such sizes have such singular values, and those of one size
         do not.
     remarks : tuple of str
     """
 
-    split: Split
+    num_spikes: int = -1
     heavy_tailed: bool = False
     unequal_sizes: bool = False
     remarks: tuple[str, ...] = ()
@@ -54,10 +56,15 @@ def compare_with_permuted(entries: Matrix, eigenvalues: Vector, bulk: Split, *, 
     entries : array, shape (rows, columns)
         Less their mean, which no permutation changes.
     eigenvalues : array, shape (p,)
-        ``s^2 / n`` of the matrix, descending, p the smaller and n the larger size.
+        ``s^2 / n`` of the matrix with its mean, in the same units, descending, p the smaller and n the larger size.
     bulk : Split
-        Of them, by the Marchenko-Pastur law.
+        Of these eigenvalues, by the Marchenko-Pastur law.
     seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    Control
 
     Notes
     -----
@@ -73,24 +80,23 @@ def compare_with_permuted(entries: Matrix, eigenvalues: Vector, bulk: Split, *, 
     --------
     >>> noise = np.random.default_rng(0).standard_t(2.5, size=(100, 200))
     >>> values = singular_values(noise) ** 2 / 200
-    >>> bulk = split_both(values, shape=(100, 200), with_ladder=False)[0]
+    >>> bulk = split(values, method="marchenko_pastur", num_samples=200)
     >>> compare_with_permuted(noise, values, bulk, seed=1).heavy_tailed
     True
     """
-    shape = min(entries.shape), max(entries.shape)
     left = _eigenvalues(_permuted(entries, [seed, 1]))
     if not left[0] > 0:
-        return Control(split=Split())
-    split = split_both(left, shape=shape, level=CONTROL_LEVEL, with_ladder=False)[0]
+        return Control()
+    other = split(left, method="marchenko_pastur", num_samples=max(entries.shape), level=CONTROL_LEVEL)
     similar = int(np.sum(eigenvalues[: max(bulk.num_spikes, 0)] <= FACTOR * left[0]))
-    explained = min(split.num_spikes, similar)
-    as_far = not bulk.is_trustworthy and not split.is_trustworthy and 2 * split.distance >= bulk.distance
+    explained = min(other.num_spikes, similar)
+    as_far = not bulk.is_trustworthy and not other.is_trustworthy and 2 * other.misfit >= bulk.misfit
     heavy = as_far or (explained > 0 and 2 * explained >= bulk.num_spikes)
     if heavy:
-        return Control(split=split, heavy_tailed=True)
+        return Control(num_spikes=other.num_spikes, heavy_tailed=True)
     remark = "a few spikes remain where the entries are in random places: single large entries make them"
     return Control(
-        split=split,
+        num_spikes=other.num_spikes,
         unequal_sizes=not bulk.is_trustworthy and _sizes_explain(entries, eigenvalues, left, [seed, 2]),
         remarks=(remark,) if explained > 0 else (),
     )
@@ -102,8 +108,8 @@ def _sizes_explain(entries: Matrix, eigenvalues: Vector, permuted: Vector, seed:
     sizes = rows * _root_mean_square(entries / rows, axis=0)
     values = _eigenvalues(_permuted(entries / sizes, seed) * sizes)
     values = values * (eigenvalues.sum() / values.sum())
-    limit = min(MAX_OFF, max(USUAL_OFF, _distance(eigenvalues, permuted) / 2))
-    return bool(_distance(eigenvalues, values) <= limit and eigenvalues[0] <= FACTOR * values[0])
+    limit = min(MAX_OFF, max(USUAL_OFF, _values_apart(eigenvalues, permuted) / 2))
+    return bool(_values_apart(eigenvalues, values) <= limit and eigenvalues[0] <= FACTOR * values[0])
 
 
 def _root_mean_square(entries: Matrix, *, axis: int) -> Matrix:
@@ -120,7 +126,7 @@ def _eigenvalues(matrix: Matrix) -> Vector:
     return singular_values(matrix) ** 2 / max(matrix.shape)
 
 
-def _distance(values: Vector, others: Vector) -> int:
+def _values_apart(values: Vector, others: Vector) -> int:
     """Return by how many values the empirical distribution functions of two samples of one size differ at most."""
     both = np.concatenate([values, others])
     counts = [np.searchsorted(np.sort(sample), both, side="right") for sample in (values, others)]

@@ -20,7 +20,7 @@ __all__ = ["WEIGHTS_SCHEMA", "WEIGHTS_SCHEMA_VERSION", "weights_dataset"]
 WEIGHTS_SCHEMA = "spectra/weights"
 WEIGHTS_SCHEMA_VERSION = 1
 
-_SPLITS = ("marchenko_pastur", "ladder", "permuted")
+_SPLITS = ("marchenko_pastur", "ladder")
 
 
 def weights_dataset(
@@ -46,15 +46,34 @@ def weights_dataset(
     **attributes
         Of the Dataset.
 
+    Returns
+    -------
+    xarray.Dataset
+        As of :func:`probes.weights.measure.weight_spectra`.
+
     Raises
     ------
     ArgumentError
         If there is none, or the lengths differ.
+
+    Examples
+    --------
+    >>> from probes.weights.matrix import analyze_matrix
+    >>> from probes.weights.tensors import Hints, tensor_matrices
+    >>> matrices = tensor_matrices("w", (3, 4), lambda: None, Hints())
+    >>> found = analyze_matrix(np.eye(3, 4), num_bootstrap=20, seed=0)
+    >>> weights_dataset(matrices, [found])["rank"].values.tolist()
+    [3]
     """
     import xarray as xr
 
-    if not found or len(found) != len(matrices):
-        raise ArgumentError(f"as many results as matrices are required, at least one; got {len(found)}")
+    lengths = {len(matrices), len(found), len(found if changes is None else changes)}
+    if not found or len(lengths) > 1:
+        text = "" if changes is None else f" and {len(changes)} changes"
+        raise ArgumentError(
+            "as many results, and changes where they are given, as matrices are required, at least one; got "
+            f"{len(matrices)} matrices, {len(found)} results{text}"
+        )
     rows = [
         {**_identity(m), **_norms(m, f), **_splits(f), **_power_law(f)} for m, f in zip(matrices, found, strict=True)
     ]
@@ -99,7 +118,7 @@ def _norms(matrix: WeightMatrix, found: MatrixSpectrum) -> dict[str, Any]:
         "log_norm": 2 * math.log10(norm) if norm > 0 else math.nan,
         "stable_rank": found.stable_rank,
         "participation_ratio": found.participation_ratio,
-        "rank": found.num_rank,
+        "rank": found.rank,
         "condition_number": found.condition_number,
         "mean_entry": found.mean_entry,
     }
@@ -110,13 +129,12 @@ def _splits(found: MatrixSpectrum) -> dict[str, Any]:
     for name in _SPLITS:
         split = getattr(found, name)
         row[f"{name}_num_spikes"] = split.num_spikes
-        if name == "permuted":
-            continue
         row[f"{name}_lower"], row[f"{name}_upper"] = split.lower, split.upper
         row[f"{name}_is_trustworthy"], row[f"{name}_why"] = split.is_trustworthy, split.why
+    row["permuted_num_spikes"] = found.control.num_spikes
     row["sigma"] = found.marchenko_pastur.sigma
-    row["bulk_distance"] = found.marchenko_pastur.distance
-    row["heavy_tailed"], row["unequal_sizes"] = found.heavy_tailed, found.unequal_sizes
+    row["bulk_distance"] = found.marchenko_pastur.misfit
+    row["heavy_tailed"], row["unequal_sizes"] = found.control.heavy_tailed, found.control.unequal_sizes
     row["why"] = found.why
     row["remarks"] = json.dumps(found.remarks)
     return row

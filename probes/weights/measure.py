@@ -19,9 +19,12 @@ from probes.weights.dataset import weights_dataset
 from probes.weights.differences import difference, subtract
 from probes.weights.matrices import Inventory, list_weights, select
 from probes.weights.matrix import MatrixSpectrum, analyze_matrix, no_spectrum
-from probes.weights.tensors import LeftOut, WeightMatrix, matches
+from probes.weights.names import matches
+from probes.weights.tensors import LeftOut, WeightMatrix
 from spectra.errors import ArgumentError, CheckpointError
+from spectra.laws.power_law_tail import NUM_BOOTSTRAP
 from spectra.start_vectors import as_count, as_seed
+from spectra.weights_summary import UNCHANGED
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,12 +34,10 @@ __all__ = ["WeightsInterrupted", "weight_spectra"]
 Progress = Callable[[str, int, int], None]
 Source = nn.Module | str | os.PathLike[str]
 
-#: Bootstrap samples of a p-value, as in :func:`spectra.laws.power_law_tail.fit_power_law_tail`.
-NUM_BOOTSTRAP = 100
+#: Fewest samples that :func:`spectra.laws.power_law_tail.fit_power_law_tail` takes.
+MIN_BOOTSTRAP = 20
 #: Why a matrix is left out that an interrupted run did not come to.
 NOT_REACHED = "matrices that were not reached before the run was interrupted"
-#: What is said of a matrix that equals the one it is compared with.
-UNCHANGED = "unchanged"
 
 
 class WeightsInterrupted(KeyboardInterrupt):
@@ -80,10 +81,11 @@ def weight_spectra(
     progress : callable, optional
         Called with a description, the matrices done and their number.
     against : torch.nn.Module, str or path, optional
-        Another state of the same model, as before fine-tuning: the spectra are those of the differences.
+        Another state of the same model, as before fine-tuning: the spectra are those of the differences. It is read
+        with the same ``stacks`` and ``kernels``, and the same ``key`` where it is a file of ``torch.save``.
     stacks, kernels : str or sequence of str
         Patterns of names whose tensors of three or more sizes are stacks of matrices, or kernels of convolutions; the
-        others are told by module, name and size, and ``rule`` says by which.
+        others are told by module, name and size, and ``rule`` says by which. None may fit both.
     key : str, optional
         The entry of a ``torch.save`` file that holds the state; usual ones are found without.
     allow_pickle_from_trusted_source : bool
@@ -92,7 +94,8 @@ def weight_spectra(
     Returns
     -------
     xarray.Dataset
-        Schema ``"spectra/weights"`` with one row for each ``layer``, in units of the weights:
+        Schema ``"spectra/weights"`` with one row for each ``layer``, in units of the weights but for
+        ``tail_smallest``:
 
         - ``kind``, ``stored_shape``, ``rule`` (how the tensor became this matrix, and why), ``num_rows``,
           ``num_columns``, ``aspect_ratio`` (of at most 1);
@@ -106,17 +109,23 @@ def weight_spectra(
           entries make at least half of the spikes, or of the misfit of the bulk; ``unequal_sizes``: independent
           entries in rows and columns of such sizes have such singular values;
         - ``exponent`` of eigenvalues ``s^2`` (NaN with ``tail_why`` where a test fails), ``exponent_stderr``,
-          ``num_tail``, ``tail_smallest``, ``tail_distance``, ``p_value``, ``noise_ratio``,
-          ``exponential_ratio`` (:class:`spectra.laws.power_law_tail.PowerLawTail`), ``fitted_exponent``;
+          ``num_tail``, ``tail_smallest`` (an eigenvalue, in squared units), ``tail_distance``, ``p_value``,
+          ``noise_ratio``, ``exponential_ratio`` (:class:`spectra.laws.power_law_tail.PowerLawTail`),
+          ``fitted_exponent``;
         - ``singular_value`` over ``index``, descending;
         - ``relative_change``: Frobenius norm of the difference over that of ``against``, where one is given.
 
-        The attribute ``left_out`` lists, as JSON, every other tensor with its shape and why it is none of these.
+        The attribute ``left_out`` lists, as JSON, what is none of these, with its shape and why: other tensors but
+        buffers of a model of fewer than two sizes, and matrices that were not chosen, not reached or not in common,
+        with the shape of the matrix. ``num_parameters`` is the number of entries of all rows together; ``source``,
+        ``against``, ``layers``, ``stacks``, ``kernels`` (as JSON), ``key``, ``num_bootstrap`` and ``seed`` are the
+        arguments, ``against`` and ``key`` only where they were given.
 
     Raises
     ------
     ArgumentError
-        If there is no matrix, none of that name, a pattern fits nothing, or an option is out of range.
+        If there is no matrix, none of that name, none in common with ``against``, a pattern fits nothing, a tensor fits
+        both ``stacks`` and ``kernels``, or an option is out of range.
     CheckpointError, MissingExtraError
         If the checkpoint cannot be read.
     TaskError
@@ -126,7 +135,7 @@ def weight_spectra(
 
     Notes
     -----
-    Costs two or three decompositions of each matrix, O(n p^2), and about 0.1 s for its power law. Memory is that of one
+    Costs up to three decompositions of each matrix, O(n p^2), and about 0.1 s for its power law. Memory is that of one
     matrix: measured for 4 float32 matrices of 1024 x 8192 in one safetensors file of 128 MiB, 279 MiB, 4.4 times the
     matrix in float64, and 343 MiB where a third decomposition is made. Matrices that hold NaN, are 0 or cannot be read
     are in the result with a reason. Transposed convolutions are recognized in models, not in files.
@@ -146,13 +155,13 @@ def weight_spectra(
             raise ArgumentError(
                 f"a torch.nn.Module or the path of a checkpoint is required; got {type(given).__name__}"
             )
-    num_bootstrap = as_count(num_bootstrap, name="num_bootstrap", least=20)
+    num_bootstrap = as_count(num_bootstrap, name="num_bootstrap", least=MIN_BOOTSTRAP)
     seed = as_seed(rng)
-    patterns = _as_patterns(layers)
+    patterns, stacks, kernels = _as_patterns(layers), _as_patterns(stacks), _as_patterns(kernels)
     listed = partial(
         list_weights,
-        stacks=_as_patterns(stacks),
-        kernels=_as_patterns(kernels),
+        stacks=stacks,
+        kernels=kernels,
         allow_pickle_from_trusted_source=allow_pickle_from_trusted_source,
     )
     every = listed(source, key=key)
@@ -162,32 +171,36 @@ def weight_spectra(
         "num_bootstrap": num_bootstrap,
         "seed": seed,
         "layers": json.dumps(patterns),
+        "stacks": json.dumps(stacks),
+        "kernels": json.dumps(kernels),
     }
+    if key is not None:
+        attributes["key"] = key
     if against is not None:
         every = subtract(every, listed(against, key=key if _has_keys(against) else None))
         attributes["against"] = _name(against)
     chosen = select(every, patterns)
     _require_some(every, name, patterns, attributes.get("against"))
-    found: list[MatrixSpectrum] = []
-    changes: list[float] = []
+    done: list[tuple[MatrixSpectrum, float]] = []
+
+    def tell() -> None:
+        if progress is not None:
+            progress("weight matrices", len(done), len(chosen.matrices))
 
     def result(left_out: tuple[LeftOut, ...]) -> "xr.Dataset":
-        done = chosen.matrices[: len(found)]
-        compared = changes if against is not None else None
-        return weights_dataset(done, found, changes=compared, left_out=left_out, **attributes)
+        found = [spectrum for spectrum, _ in done]
+        changes = None if against is None else [change for _, change in done]
+        return weights_dataset(chosen.matrices[: len(done)], found, changes=changes, left_out=left_out, **attributes)
 
     try:
-        for done, matrix in enumerate(chosen.matrices):
-            if progress is not None:
-                progress("weight matrices", done, len(chosen.matrices))
-            spectrum, change = _analyze(matrix, num_bootstrap, seed)
-            changes.append(change)
-            found.append(spectrum)
+        for matrix in chosen.matrices:
+            tell()
+            done.append(_analyze(matrix, num_bootstrap, seed))
+        tell()
     except KeyboardInterrupt:
-        rest = [LeftOut(matrix.name, matrix.shape, NOT_REACHED) for matrix in chosen.matrices[len(found) :]]
-        raise WeightsInterrupted(result((*chosen.left_out, *rest)) if found else None) from None
-    if progress is not None:
-        progress("weight matrices", len(chosen.matrices), len(chosen.matrices))
+        missed = chosen.matrices[len(done) :]
+        rest = [LeftOut(name=matrix.name, shape=matrix.shape, why=NOT_REACHED) for matrix in missed]
+        raise WeightsInterrupted(result((*chosen.left_out, *rest)) if done else None) from None
     return result(chosen.left_out)
 
 
@@ -196,16 +209,27 @@ def _analyze(matrix: WeightMatrix, num_bootstrap: int, seed: int) -> tuple[Matri
     change, rounding = math.nan, 0.0
     try:
         weights = matrix.read()
-        if matrix.base is not None:
-            compared = difference(weights, matrix.base(), spacing=matrix.spacing)
+        base = None if matrix.base is None else matrix.base()
+    except (CheckpointError, OSError, RuntimeError, TypeError, MemoryError) as error:
+        return _failed(matrix, error), change
+    try:
+        if base is not None:
+            compared = difference(weights, base, spacing=matrix.spacing)
             weights, change, rounding = compared.weights, compared.change, compared.rounding
-            if not weights.any():
-                return no_spectrum(matrix.shape, UNCHANGED, values=np.zeros(min(matrix.shape))), change
-        found = analyze_matrix(weights, num_bootstrap=num_bootstrap, seed=seed, rounding=rounding)
-    except (CheckpointError, OSError, RuntimeError, TypeError, MemoryError, LinAlgError) as error:
-        detail = " ".join(str(error).split())[:200]
-        return no_spectrum(matrix.shape, f"it could not be read or analyzed: {type(error).__name__}: {detail}"), change
+        if base is not None and not weights.any():
+            found = no_spectrum(matrix.shape, UNCHANGED, values=np.zeros(min(matrix.shape)))
+        else:
+            found = analyze_matrix(weights, num_bootstrap=num_bootstrap, seed=seed, rounding=rounding)
+    except (MemoryError, LinAlgError) as error:
+        return _failed(matrix, error), change
     return replace(found, remarks=(*matrix.notes, *found.remarks)), change
+
+
+def _failed(matrix: WeightMatrix, error: Exception) -> MatrixSpectrum:
+    """Return the result of a matrix that an error kept from being read or analyzed."""
+    detail = " ".join(str(error).split())[:200]
+    why = f"it could not be read or analyzed: {type(error).__name__}: {detail}"
+    return replace(no_spectrum(matrix.shape, why), remarks=matrix.notes)
 
 
 def _require_some(every: Inventory, name: str, patterns: tuple[str, ...], against: str | None) -> None:
@@ -214,8 +238,11 @@ def _require_some(every: Inventory, name: str, patterns: tuple[str, ...], agains
     needless = [pattern for pattern in patterns if not any(matches(other, (pattern,)) for other in names)]
     if names and needless:
         hint = "; with * or ? a pattern must fit the whole name" if any(set(p) & set("*?[") for p in needless) else ""
+        text, held = f"{name} has no weight matrix", "it has"
+        if against is not None:
+            text, held = f"{name} and {against} have no weight matrix in common", "in common are"
         raise ArgumentError(
-            f"{name} has no weight matrix matching {', '.join(needless)}; it has {', '.join(names[:10])}"
+            f"{text} matching {', '.join(needless)}; {held} {', '.join(names[:10])}"
             f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}{hint}"
         )
     if names:

@@ -2,27 +2,26 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from spectra.bulk_split import BulkSplit
 from spectra.laws.edge_scaling import largest_eigenvalue_scaling
 from spectra.laws.spiked import SpikedRectangular
 from spectra.outliers import split_bulk
 
-__all__ = ["Spikes", "Split", "judge_spikes", "split_both"]
+__all__ = ["Spikes", "Split", "judge_spikes", "split"]
 
 Vector = npt.NDArray[np.float64]
+
+#: Probability that a matrix without spikes shows none, of 100 such matrices one has some: the usual one of
+#: :func:`spectra.outliers.split_bulk`, at which its margins were measured.
+LEVEL = 0.99
 
 
 def _nothing() -> Vector:
     return np.zeros(0)
-
-
-#: Probability that a matrix without spikes shows none: of 100 such matrices one has some.
-LEVEL = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +31,12 @@ class Split:
     Attributes
     ----------
     sigma : float
-        Root of the variance of the entries that makes such a bulk; NaN where a split has none.
+        Root of the variance of the entries that makes such a bulk, in units of the entries; NaN where a split has none.
     lower, upper : float
-        Edges of the bulk as singular values.
+        Edges of the bulk as singular values, in units of the entries.
     num_spikes : int
         Singular values above it; -1 where no split was made.
-    distance : float
+    misfit : float
         Kolmogorov-Smirnov distance of the bulk from the Marchenko-Pastur law; NaN where no law was fitted.
     is_trustworthy : bool
         Whether the bulk ends as the split assumes.
@@ -49,7 +48,7 @@ class Split:
     lower: float = math.nan
     upper: float = math.nan
     num_spikes: int = -1
-    distance: float = math.nan
+    misfit: float = math.nan
     is_trustworthy: bool = False
     why: str = ""
 
@@ -65,11 +64,14 @@ class Spikes:
     Attributes
     ----------
     value : array, shape (num_spikes,)
-    signal : array
-        Singular value of the matrix of low rank that the noise was added to.
-    overlap : array
-        Squared cosine of the singular vectors to those of that matrix, the geometric mean of left and right.
-    margin : array
+        In units of the entries.
+    signal : array, shape (num_spikes,)
+        Singular value of the matrix of low rank that the noise was added to; NaN where the spike is below the edge of
+        endless matrices, from which none follows.
+    overlap : array, shape (num_spikes,)
+        Squared cosine of the singular vectors to those of that matrix, the geometric mean of left and right; NaN where
+        the signal is.
+    margin : array, shape (num_spikes,)
         How far above the edge, in Tracy-Widom units.
     """
 
@@ -83,39 +85,70 @@ class Spikes:
         return replace(self, value=self.value * scale, signal=self.signal * scale)
 
 
-def split_both(
-    eigenvalues: Vector, *, shape: tuple[int, int], level: float = LEVEL, with_ladder: bool = True
-) -> tuple[Split, Split]:
-    """Return the split by the Marchenko-Pastur law and the law-free one, as singular values.
+def split(
+    eigenvalues: Vector, *, method: Literal["marchenko_pastur", "edge"], num_samples: int, level: float = LEVEL
+) -> Split:
+    """Return bulk and spikes as singular values, by the Marchenko-Pastur law or where the bulk ends whatever its law.
 
     Parameters
     ----------
     eigenvalues : array, shape (p,)
-        ``s^2 / n``.
-    shape : tuple of int
-        The smaller size p and the larger n.
+        ``s^2 / n`` of all singular values, p the smaller and n the larger size.
+    method : {"marchenko_pastur", "edge"}
+        As of :func:`spectra.outliers.split_bulk`.
+    num_samples : int
+        The larger size n.
     level : float
         Probability that a bulk without spikes shows none.
-    with_ladder : bool
-        Whether the second one is wanted; otherwise it is empty.
+
+    Returns
+    -------
+    Split
+
+    Notes
+    -----
+    No decompositions. Source: :func:`spectra.outliers.split_bulk`.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(100, 200))
+    >>> noise[0] += 3
+    >>> found = split(np.linalg.eigvalsh(noise @ noise.T / 200), method="marchenko_pastur", num_samples=200)
+    >>> found.num_spikes, round(found.sigma, 2)
+    (1, 1.0)
     """
-    _, n = shape
-    split = partial(split_bulk, eigenvalues, num_samples=n, level=level)
-    white = _as_split(split(method="marchenko_pastur"), shape)
-    return white, _as_split(split(method="edge"), shape) if with_ladder else Split()
+    found = split_bulk(eigenvalues, num_samples=num_samples, level=level, method=method)
+    low, high = (
+        math.sqrt(max(edge, 0.0) * num_samples) if math.isfinite(edge) else math.nan for edge in (found.low, found.high)
+    )
+    variance = found.variance
+    return Split(
+        sigma=math.sqrt(variance) if variance > 0 else math.nan,
+        lower=low,
+        upper=high,
+        num_spikes=int(np.sum(found.side > 0)) if math.isfinite(high) else -1,
+        misfit=found.misfit if method == "marchenko_pastur" else math.nan,
+        is_trustworthy=found.is_trustworthy,
+        why="" if found.is_trustworthy else found.why,
+    )
 
 
-def judge_spikes(eigenvalues: Vector, split: Split, *, shape: tuple[int, int]) -> Spikes:
+def judge_spikes(eigenvalues: Vector, bulk: Split, *, num_samples: int) -> Spikes:
     """Return the spikes of a split with what they say about the matrix behind.
 
     Parameters
     ----------
     eigenvalues : array, shape (p,)
-        ``s^2 / n``, descending.
-    split : Split
-        By the Marchenko-Pastur law, in the same units.
-    shape : tuple of int
-        The smaller size p and the larger n.
+        ``s^2 / n`` of all singular values, descending, p the smaller and n the larger size.
+    bulk : Split
+        By the Marchenko-Pastur law, of the same matrix.
+    num_samples : int
+        The larger size n.
+
+    Returns
+    -------
+    Spikes
+        None where the split has none or no variance.
 
     Notes
     -----
@@ -124,15 +157,15 @@ def judge_spikes(eigenvalues: Vector, split: Split, *, shape: tuple[int, int]) -
 
     Examples
     --------
-    >>> unit = np.array([9.0, 1.0, 0.9])
-    >>> judge_spikes(unit, Split(sigma=1.0, num_spikes=1), shape=(50, 100)).value.tolist()
+    >>> eigenvalues = np.append(9.0, np.linspace(2.8, 0.1, 49))
+    >>> judge_spikes(eigenvalues, Split(sigma=1.0, num_spikes=1), num_samples=100).value.tolist()
     [30.0]
     """
-    p, n = shape
-    if split.num_spikes < 1 or not split.sigma > 0:
+    p, n = eigenvalues.size, num_samples
+    if bulk.num_spikes < 1 or not bulk.sigma > 0:
         return Spikes()
-    values = np.sqrt(eigenvalues[: split.num_spikes])
-    model = SpikedRectangular(aspect_ratio=p / n, variance=split.sigma**2)
+    values = np.sqrt(eigenvalues[: bulk.num_spikes])
+    model = SpikedRectangular(aspect_ratio=p / n, variance=bulk.sigma**2)
     signal = np.atleast_1d(model.spike(values))
     known = np.nan_to_num(signal, nan=0.0)
     overlap = np.sqrt(np.maximum(model.left_overlap(known) * model.right_overlap(known), 0.0))
@@ -143,21 +176,5 @@ def judge_spikes(eigenvalues: Vector, split: Split, *, shape: tuple[int, int]) -
         value=values * root_n,
         signal=signal * root_n,
         overlap=np.where(np.isfinite(signal), overlap, np.nan),
-        margin=(values**2 / split.sigma**2 - center) / scale,
-    )
-
-
-def _as_split(found: BulkSplit, shape: tuple[int, int]) -> Split:
-    """Return a split of eigenvalues as one of singular values."""
-    _, n = shape
-    low, high = (math.sqrt(max(edge, 0.0) * n) if math.isfinite(edge) else math.nan for edge in (found.low, found.high))
-    variance = found.variance
-    return Split(
-        sigma=math.sqrt(variance) if variance > 0 else math.nan,
-        lower=low,
-        upper=high,
-        num_spikes=int(np.sum(found.side > 0)) if math.isfinite(high) else -1,
-        distance=found.misfit if found.method == "marchenko_pastur" else math.nan,
-        is_trustworthy=found.is_trustworthy,
-        why="" if found.is_trustworthy else found.why,
+        margin=(values**2 / bulk.sigma**2 - center) / scale,
     )

@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from probes.weights.control import Control, compare_with_permuted
+from probes.weights.singular import singular_values
+from probes.weights.splits import split
 from tests.probes.weights.planted_matrices import layer, with_spectrum
 from tests.probes.weights.result_parts import look, row
 
@@ -63,3 +66,38 @@ def test_what_is_more_than_sizes_is_not_put_down_to_them():
         tail = with_spectrum(rng.pareto(2, size=200) + 1, (200, 300), seed=seed)
         assert look(layer(tail))[0] != "unequal sizes"
         assert look(layer(sizes * tail))[0] != "unequal sizes"
+
+
+def compared(matrix, seed=1):
+    """Return the control of a matrix, and its own number of spikes."""
+    shape = min(matrix.shape), max(matrix.shape)
+    values = singular_values(matrix) ** 2 / shape[1]
+    bulk = split(values, method="marchenko_pastur", num_samples=shape[1])
+    return compare_with_permuted(matrix - matrix.mean(), values, bulk, seed=seed), bulk.num_spikes
+
+
+def test_a_control_says_how_many_spikes_are_left_and_whether_they_matter():
+    noise = np.random.default_rng(0).normal(size=(100, 200))
+    # A direction that entries in random places lose.
+    direction = noise + 0.5 * np.ones(200) * np.where(np.arange(100) < 50, 1, -1)[:, None]
+    assert compared(noise)[0] == Control(num_spikes=0)
+    assert compared(direction)[0] == Control(num_spikes=0)
+    assert compared(direction)[1] == 1
+    # The same without a mean, and equal entries, of which nothing is left.
+    assert compared(np.ones((30, 40)))[0] == Control()
+    heavy, own = compared(np.random.default_rng(1).standard_t(2.2, size=(100, 200)))
+    assert heavy.heavy_tailed
+    assert 2 * heavy.num_spikes >= own > 0
+    # One large entry among directions is remarked, and no reason.
+    left, right = (np.linalg.qr(np.random.default_rng(2).normal(size=(size, 4)))[0] for size in (100, 200))
+    several = noise + 60 * left @ right.T
+    several[0, 0] += 45
+    found, own = compared(several)
+    assert not found.heavy_tailed
+    assert (own, found.num_spikes) == (5, 1)
+    assert "single large entries make them" in found.remarks[0]
+
+
+def test_the_control_of_a_seed_repeats_and_units_do_not_matter():
+    matrix = np.random.default_rng(3).standard_t(3, size=(60, 120))
+    assert compared(matrix)[0] == compared(matrix)[0] == compared(1e-9 * matrix)[0]

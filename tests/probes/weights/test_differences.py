@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from probes.weights import weight_spectra
-from probes.weights.differences import difference
+from probes.weights.differences import LACKING, ONLY_OTHER, difference, subtract
+from probes.weights.matrices import list_weights
 from tests.probes.weights.result_parts import left_out, look, row
 
 
@@ -99,3 +100,38 @@ def test_differences_from_what_is_not_finite_are_results(bad):
     found = row(after, against=before)
     assert found["why"] == ""
     assert math.isnan(found["relative_change"])
+
+
+@pytest.mark.parametrize(("own", "base"), [(1e300, 1e-300), (1e-300, 1e300), (1e300, 1e300), (1e-300, 1e-300)])
+def test_differences_of_any_size_are_numbers_without_warnings(own, base):
+    one, other = np.random.default_rng(0).normal(size=(2, 30, 40))
+    found = difference(own * one, base * other)
+    larger = max(own, base)
+    np.testing.assert_array_equal(found.weights, own * one - base * other)
+    # The ratio of 1e300 and 1e-300 is beyond all numbers.
+    expected = (
+        math.inf if own > base else np.linalg.norm(found.weights / larger) / np.linalg.norm(base / larger * other)
+    )
+    assert found.change == pytest.approx(expected)
+    assert 0 < found.rounding / larger < 1e-5
+    # Nor is there a number for a difference of twice the largest one.
+    assert math.isnan(difference(np.full((2, 2), 1.5e308), np.full((2, 2), -1.5e308)).change)
+
+
+def test_a_difference_is_subtracted_and_has_the_notes_of_both(tmp_path):
+    scaled = {"w": torch.randn(30, 40).to(torch.float8_e4m3fn), "w_scale_inv": torch.ones(1)}
+    torch.save(scaled, tmp_path / "scaled.pt")
+    torch.save({"w": torch.randn(30, 40), "v": torch.randn(30, 40)}, tmp_path / "plain.pt")
+    with_scales, plain = list_weights(tmp_path / "scaled.pt"), list_weights(tmp_path / "plain.pt")
+    note = "scales that are stored aside (_scale_inv) are not applied"
+    for one, other in ((with_scales, plain), (plain, with_scales), (with_scales, with_scales)):
+        found = subtract(one, other)
+        (matrix,) = found.matrices
+        assert [text.replace("w_scale", "_scale") for text in matrix.notes] == [note]
+        assert matrix.spacing == 0.125
+        np.testing.assert_array_equal(matrix.base(), other.matrices[0].read())
+        np.testing.assert_array_equal(matrix.read(), one.matrices[0].read())
+    assert {entry.name: entry.why for entry in subtract(plain, with_scales).left_out} == {"v": LACKING}
+    assert {entry.name: entry.why for entry in subtract(with_scales, plain).left_out}["v"] == ONLY_OTHER
+    # Notes stay where there is no spectrum.
+    assert "not applied" in str(row(tmp_path / "scaled.pt", against=tmp_path / "scaled.pt")["remarks"].values)

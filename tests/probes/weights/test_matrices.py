@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from probes.weights import weight_spectra
-from probes.weights.matrices import list_weights, weight_matrices
+from probes.weights.matrices import NOT_CHOSEN, list_weights, select
 from spectra.errors import ArgumentError, CheckpointError, TaskError
 from tests.probes.weights.result_parts import left_out
 
@@ -27,7 +27,7 @@ def test_shapes_and_kinds_of_a_model():
             "output": nn.Linear(24, 1),
         }
     )
-    found = {matrix.name: (matrix.kind, matrix.shape) for matrix in weight_matrices(model)}
+    found = {matrix.name: (matrix.kind, matrix.shape) for matrix in list_weights(model).matrices}
     assert found == {
         "conv.weight": ("convolution", (6, 20)),
         "up.weight": ("convolution", (6, 24)),
@@ -38,12 +38,12 @@ def test_shapes_and_kinds_of_a_model():
         "attention.out_proj.weight": ("attention", (24, 24)),
         "first.weight": ("linear", (24, 24)),
     }
-    matrices = {matrix.name: matrix.read() for matrix in weight_matrices(model)}
+    matrices = {matrix.name: matrix.read() for matrix in list_weights(model).matrices}
     np.testing.assert_array_equal(matrices["up.weight"][1, 6:12], model["up"].weight[1, 1].detach().ravel())
     np.testing.assert_array_equal(
         matrices["attention.in_proj_weight[key]"], model["attention"].in_proj_weight[24:48].detach()
     )
-    assert {matrix.read().dtype for matrix in weight_matrices(model.half())} == {np.dtype("float64")}
+    assert {matrix.read().dtype for matrix in list_weights(model.half()).matrices} == {np.dtype("float64")}
 
 
 def test_what_is_parametrized_is_remarked_and_is_that_of_its_module():
@@ -51,7 +51,7 @@ def test_what_is_parametrized_is_remarked_and_is_that_of_its_module():
         nn.utils.parametrizations.weight_norm(nn.ConvTranspose1d(30, 40, 4)), nn.Linear(20, 30), nn.Linear(30, 20)
     )
     prune.l1_unstructured(model[1], "weight", 0.9)
-    norm, pruned, plain = weight_matrices(model)
+    norm, pruned, plain = list_weights(model).matrices
     assert (norm.name, norm.shape) == ("0.parametrizations.weight.original1", (40, 120))
     assert plain.notes == ()
     assert pruned.name == "1.weight_orig"
@@ -126,3 +126,24 @@ def test_a_key_chooses_and_errors_name_it_for_both_interfaces(tmp_path):
     assert weight_spectra(tmp_path / "w.pt", key="average")["layer"].values.tolist() == ["v"]
     with pytest.raises(ArgumentError, match="key='a' with a model"):
         weight_spectra(nn.Linear(30, 40), key="a")
+
+
+def test_a_module_that_is_used_twice_is_listed_under_both_names():
+    layer = nn.Linear(30, 40)
+    layer.register_buffer("table", torch.ones(3, 3))
+    layer.again = layer.weight
+    found = list_weights(nn.ModuleDict({"first": layer, "second": layer}))
+    assert [matrix.name for matrix in found.matrices] == ["first.weight"]
+    tied = [entry.name for entry in found.left_out if entry.why == "other names of tensors that are listed"]
+    assert tied == ["first.again", "second.weight", "second.bias", "second.again"]
+
+
+def test_matrices_that_are_selected_and_the_others():
+    inventory = list_weights(nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 20, bias=False)))
+    assert select(inventory, ()) is inventory
+    found = select(inventory, ("1.*", "absent"))
+    assert [matrix.name for matrix in found.matrices] == ["1.weight"]
+    assert [(entry.name, entry.shape, entry.why) for entry in found.left_out] == [
+        ("0.bias", (40,), "vectors and single numbers, as biases and norms"),
+        ("0.weight", (40, 30), NOT_CHOSEN),
+    ]

@@ -10,6 +10,8 @@ from torch import nn
 
 from probes.weights import weight_spectra
 from probes.weights.matrices import list_weights
+from probes.weights.matrix import analyze_matrix
+from spectra.weights_summary import EQUAL_CONDITION
 from tests.probes.weights.planted_matrices import layer, spiked, with_spectrum
 from tests.probes.weights.result_parts import look, row
 
@@ -140,3 +142,11 @@ def test_entries_that_are_no_weights_and_scales_aside_are_remarked(tmp_path):
     scaled = {"w": torch.randn(30, 40).to(torch.float8_e4m3fn), "w_scale_inv": torch.ones(1)}
     torch.save(scaled, tmp_path / "s.pt")
     assert "w_scale_inv) are not applied" in str(weight_spectra(tmp_path / "s.pt")["remarks"].values[0])
+
+
+def test_equal_singular_values_end_at_the_same_condition_number_as_in_the_summary():
+    for condition, is_flat in ((EQUAL_CONDITION - 1e-9, True), (EQUAL_CONDITION + 1e-9, False)):
+        matrix = with_spectrum(np.append(np.ones(29), condition**2), (30, 40))
+        found = analyze_matrix(matrix, num_bootstrap=20, seed=0)
+        assert (found.tail.why == "all singular values are equal up to rounding") == is_flat
+        assert (look(layer(matrix))[0] == "orthogonal") == is_flat

@@ -1,13 +1,23 @@
 """Whole models and checkpoints: files as models, choices, wrong calls, and what failures leave."""
 
+import json
+import math
+import sys
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
-from probes.weights import weight_spectra
-from probes.weights.measure import NOT_REACHED, WeightsInterrupted
+import spectra
+from probes.weights import measure, weight_spectra
+from probes.weights.matrices import list_weights
+from probes.weights.measure import MIN_BOOTSTRAP, NOT_REACHED, WeightsInterrupted, _analyze
 from spectra.errors import ArgumentError, CheckpointError
+from spectra.laws.power_law_tail import fit_power_law_tail
 from tests.probes.saved_models import saved
 from tests.probes.weights.result_parts import left_out
 
@@ -101,3 +111,120 @@ def test_a_tensor_that_cannot_be_read_is_a_result(tmp_path):
     found = weight_spectra(path, progress=cut)
     assert found["why"].values[0] == ""
     assert "could not be read or analyzed: CheckpointError" in found["why"].values[1]
+
+
+def test_a_tensor_that_cannot_be_read_keeps_its_notes(tmp_path):
+    model = nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 30))
+    prune.l1_unstructured(model[0], "weight", 0.5)
+
+    def broken(text):
+        raise TypeError(text)
+
+    matrices = tuple(
+        replace(matrix, read=partial(broken, "no  such\nthing")) for matrix in list_weights(model).matrices
+    )
+    assert [len(matrix.notes) for matrix in matrices] == [1, 0]
+    for matrix in matrices:
+        found, change = _analyze(matrix, 20, 0)
+        assert found.why == "it could not be read or analyzed: TypeError: no such thing"
+        assert found.remarks == matrix.notes
+        assert math.isnan(change)
+
+
+@pytest.mark.parametrize("error", [TypeError, RuntimeError])
+def test_errors_of_the_analysis_are_not_taken_for_those_of_the_file(monkeypatch, error):
+    def broken(*arguments, **options):
+        raise error("a slip of the programmer")
+
+    monkeypatch.setattr(measure, "analyze_matrix", broken)
+    with pytest.raises(error, match="a slip"):
+        weight_spectra(nn.Linear(30, 40))
+
+
+def test_a_decomposition_that_fails_is_a_result(monkeypatch):
+    def broken(*arguments, **options):
+        raise np.linalg.LinAlgError("no convergence")
+
+    monkeypatch.setattr(measure, "analyze_matrix", broken)
+    assert weight_spectra(nn.Linear(30, 40))["why"].values.tolist() == [
+        "it could not be read or analyzed: LinAlgError: no convergence"
+    ]
+
+
+def test_ctrl_c_after_the_last_matrix_loses_nothing():
+    def progress(description, done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(WeightsInterrupted) as stopped:
+        weight_spectra(nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 30)), progress=progress)
+    assert stopped.value.found["layer"].values.tolist() == ["0.weight", "1.weight"]
+    assert NOT_REACHED not in left_out(stopped.value.found).values()
+
+
+def interrupted_at(line, source, **options):
+    """Return what Ctrl-C leaves at such a line of the loop after the first matrix; None if there are not so many."""
+    reached = []
+
+    def trace(frame, event, argument):
+        return lines if frame.f_code is weight_spectra.__code__ else None
+
+    def lines(frame, event, argument):
+        if event == "line" and len(frame.f_locals.get("done", ())) == 1:
+            reached.append(frame.f_lineno)
+            if len(reached) == line:
+                raise KeyboardInterrupt
+        return lines
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        weight_spectra(source, **options)
+    except WeightsInterrupted as stopped:
+        return stopped.found
+    finally:
+        sys.settrace(before)
+    return None
+
+
+def test_ctrl_c_at_any_line_between_two_matrices_keeps_the_first():
+    model, other = (nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 30)) for _ in range(2))
+    line = 1
+    while (found := interrupted_at(line, model, against=other, num_bootstrap=20)) is not None:
+        assert found["layer"].values.tolist() == ["0.weight"]
+        assert found["relative_change"].size == 1
+        line += 1
+    assert line > 3
+
+
+def test_patterns_that_fit_nothing_in_common_are_said_to():
+    one = nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 30))
+    other = nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 20))
+    with pytest.raises(
+        ArgumentError,
+        match=r"Sequential and Sequential have no weight matrix in common matching 1\.; in common are 0\.w",
+    ):
+        weight_spectra(one, against=other, layers="1.")
+
+
+def test_a_result_says_how_it_was_asked_for(tmp_path):
+    torch.save({"one": {"a": torch.randn(4, 30, 40), "b": torch.randn(20, 30, 40)}, "two": {}}, tmp_path / "w.pt")
+    found = weight_spectra(tmp_path / "w.pt", stacks="a", kernels=["b"], key="one", layers="a", num_bootstrap=20)
+    assert found.attrs["key"] == "one"
+    asked = {name: json.loads(found.attrs[name]) for name in ("layers", "stacks", "kernels")}
+    assert asked == {"layers": ["a"], "stacks": ["a"], "kernels": ["b"]}
+    assert found.attrs["num_parameters"] == 4 * 30 * 40
+    again = spectra.load(spectra.save(found, tmp_path / "w.nc"))
+    assert {name: again.attrs[name] for name in ("key", "stacks", "kernels")} == {
+        "key": "one",
+        "stacks": '["a"]',
+        "kernels": '["b"]',
+    }
+    assert "key" not in weight_spectra(nn.Linear(30, 40), num_bootstrap=20).attrs
+
+
+def test_the_fewest_bootstrap_samples_are_those_of_the_power_law():
+    values = np.random.default_rng(0).pareto(2, size=100) + 1
+    fit_power_law_tail(values, shape=None, num_bootstrap=MIN_BOOTSTRAP)
+    with pytest.raises(ArgumentError, match="num_bootstrap"):
+        fit_power_law_tail(values, shape=None, num_bootstrap=MIN_BOOTSTRAP - 1)

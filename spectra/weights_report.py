@@ -230,7 +230,8 @@ def _exponent(row: dict[str, Any]) -> str:
 def _reasons(row: dict[str, Any]) -> list[str]:
     """Return the footnotes of a matrix: what its look and its exponent do not say."""
     if row["why"]:
-        return [] if row["looks_like"] == "unchanged" else [row["why"]]
+        # The look says it where a matrix is unchanged.
+        return [*([] if row["looks_like"] == "unchanged" else [row["why"]]), *row["remarks"]]
     # The look of the matrix says it.
     said = ("too few to tell spikes from a bulk", "there is no bulk", "an exponential tail fits about as well")
     reasons = [text for text in row["remarks"] if not text.endswith(said)]

@@ -179,7 +179,7 @@ def test_rules_and_what_is_left_out_are_said():
 
 
 def test_differences_and_interrupted_runs_say_so():
-    weights = dataset({}, UNUSABLE | {"why": "unchanged"})
+    weights = dataset({}, UNUSABLE | {"why": "unchanged", "remarks": '["scales beside it are not applied"]'})
     weights["relative_change"] = ("layer", [0.25, 0.0])
     missed = {"name": "c", "shape": [3, 3], "why": "matrices that were not reached before the run was interrupted"}
     weights.attrs |= {"against": "before.pt", "left_out": json.dumps([missed])}
@@ -188,6 +188,7 @@ def test_differences_and_interrupted_runs_say_so():
     assert "interrupted: 1 more matrices were not reached" in text
     assert "0.25" in text.partition("SPECTRA")[2].splitlines()[3]
     assert "model.pt, less before.pt" in text
+    assert "[1] Scales beside it are not applied." in text
 
 
 def test_the_rank_is_given_where_it_is_not_full():

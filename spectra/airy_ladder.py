@@ -6,11 +6,11 @@ together.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from spectra.frozen import Vector
+from spectra.laws.edge_scaling import real_edge_quantile
 from spectra.laws.tracy_widom import TracyWidom
 
 __all__ = ["LEAST_EIGENVALUES", "LadderFit", "airy_ladder", "ladder_positions"]
@@ -143,7 +143,7 @@ def airy_ladder(
         max_outliers = max(rungs // 2, min(n // OUTLIER_SHARE, MOST_OUTLIERS))
     most = min(max_outliers, n - rungs)
     floor = ROUNDING * float(np.max(np.abs(eigenvalues)))
-    margin = _quantile(level) + ALLOWANCE / np.sqrt(n)
+    margin = real_edge_quantile(level) + ALLOWANCE / np.sqrt(n)
     count = _count(eigenvalues, ladder_positions(rungs, offset=offset), most, margin, floor)
     counts = [count]
     if count:
@@ -196,9 +196,3 @@ def _lines(values: Vector, positions: Vector) -> tuple[Vector, Vector]:
     slopes = (values[:, first] - values[:, second]) / (positions[second] - positions[first])
     scales = np.median(slopes, axis=1)
     return np.median(values + scales[:, None] * positions, axis=1), scales
-
-
-@lru_cache(maxsize=64)
-def _quantile(level: float) -> float:
-    """Return the Tracy-Widom quantile, whose root-finding would take most of the time of a split."""
-    return float(TracyWidom().quantile(level))

@@ -29,7 +29,8 @@ class BulkSplit:
         ``"edge"``: only the square-root edges of the bulk are assumed. ``"marchenko_pastur"``: white noise.
         ``"lanczos"``: a bulk of one interval, from the coefficients of Lanczos runs.
     low, high : float
-        Edges of the bulk; ``low`` is 0 at a hard edge, and NaN where too few eigenvalues tell.
+        Edges of the bulk; ``low`` is 0 at a hard edge, and NaN where too few eigenvalues tell or none is left between
+        the edges.
     low_stderr, high_stderr : float
         Standard errors; NaN where there is none.
     low_kind : str
@@ -57,7 +58,7 @@ class BulkSplit:
         Whether something speaks against an end of the bulk at all, as where eigenvalues fall off slowly.
     heavy_tailed : bool or None
         Whether outliers remain after a random permutation of the entries of the matrix, so that they say nothing about
-        its structure. None where the entries were not given.
+        its structure. None where the entries were not given, or are too few to tell.
     num_eigenvalues, num_zeros : int
         Of the spectrum; and how many are 0 up to rounding and were left out.
     level : float

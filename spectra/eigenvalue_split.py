@@ -115,13 +115,15 @@ def split_eigenvalues(
         return _white_split(spectrum, white, below, is_hard=is_hard, level=level)
     assert below is not None
     above = airy_ladder(spectrum.values, level=level if is_hard else 0.5 + 0.5 * level, **window)
-    remarks = _gap_remarks(spectrum.values[above.num_outliers : len(spectrum.values) - below.num_outliers])
+    below_count = 0 if is_hard else below.num_outliers
+    has_bulk = above.num_outliers + below_count < n
+    remarks = _gap_remarks(spectrum.values[above.num_outliers : n - below_count])
     if white is not None:
         remarks += (
             f"the bulk is not that of white noise, by {white.distance:.2g} in the distribution function, under which "
             f"there would be {white.num_outliers} outliers above it",
         )
-    return _edge_split(spectrum, above, below, is_hard=is_hard, level=level, remarks=remarks)
+    return _edge_split(spectrum, above, below if has_bulk else None, is_hard=is_hard, level=level, remarks=remarks)
 
 
 def _gap_remarks(bulk: Vector) -> tuple[str, ...]:
@@ -140,33 +142,46 @@ def _is_white(fit: MarchenkoPasturFit) -> bool:
 
 
 def _sides(
-    spectrum: Spectrum, above: int, p_above: Vector, below: LadderFit | None, *, is_hard: bool
+    spectrum: Spectrum, above: int, p_above: Vector, below: LadderFit | None, *, low: float, is_hard: bool
 ) -> dict[str, Any]:
-    """Return the outliers of both sides, and what is known of the lower edge."""
+    """Return the outliers of both sides, and what is known of the lower edge, `low` or, without one, NaN."""
     values, sought = spectrum.values, below is not None and not is_hard
-    count = below.num_outliers if below is not None and sought else 0
-    # Outliers of both sides are disjoint: the windows of an edge leave the other one out.
+    # What a law says is in its bulk is no outlier below, so that outliers of both sides are disjoint.
+    low_threshold = min(-below.threshold, low) if below is not None and sought else np.nan
+    count = min(below.num_outliers, int(np.sum(values < low_threshold))) if below is not None and sought else 0
     lower = values[len(values) - count :]
     return {
+        "low": 0.0 if is_hard else low,
         "outlier": np.concatenate([values[:above], lower]),
         "side": np.concatenate([np.ones(above), -np.ones(count)]),
         "residual": np.zeros(above + count),
-        "p_value": np.concatenate([p_above, below.p_values[::-1] if below is not None and sought else []]),
+        "p_value": np.concatenate([p_above, below.p_values[:count][::-1] if below is not None and sought else []]),
         "low_kind": "hard" if is_hard else "soft" if below is not None else "unknown",
         "low_scale": below.scale if below is not None and sought else np.nan,
-        "low_threshold": -below.threshold if below is not None and sought else np.nan,
+        "low_threshold": low_threshold,
         "num_eigenvalues": len(values) + spectrum.num_zeros,
         "num_zeros": spectrum.num_zeros,
     }
 
 
 def _edge_split(
-    spectrum: Spectrum, above: LadderFit, below: LadderFit, *, is_hard: bool, level: float, remarks: tuple[str, ...]
+    spectrum: Spectrum,
+    above: LadderFit,
+    below: LadderFit | None,
+    *,
+    is_hard: bool,
+    level: float,
+    remarks: tuple[str, ...],
 ) -> BulkSplit:
-    """Return the law-free split."""
-    fits = {"upper": above} if is_hard else {"upper": above, "lower": below}
+    """Return the law-free split; without a fit below, no eigenvalue was left between the two edges."""
+    fits = {"upper": above} if is_hard or below is None else {"upper": above, "lower": below}
     median = float(np.median(spectrum.values))
     doubts: list[str] = []
+    if below is None:
+        doubts.append(
+            "no eigenvalue is left between the edges: of two groups each is outside the other (a smaller max_outliers "
+            "leaves both in the bulk)"
+        )
     decays: list[str] = []
     for name, fit in fits.items():
         if not fit.is_resolved:
@@ -191,9 +206,8 @@ def _edge_split(
             )
     return BulkSplit(
         method="edge",
-        low=0.0 if is_hard else -below.edge,
         high=above.edge,
-        low_stderr=np.nan if is_hard else below.stderr,
+        low_stderr=np.nan if is_hard or below is None else below.stderr,
         high_stderr=above.stderr,
         scale=above.scale,
         threshold=above.threshold,
@@ -204,7 +218,14 @@ def _edge_split(
         is_trustworthy=not doubts + decays,
         why="; ".join(doubts + decays) or "the edges follow square roots",
         remarks=remarks,
-        **_sides(spectrum, above.num_outliers, above.p_values, below, is_hard=is_hard),
+        **_sides(
+            spectrum,
+            above.num_outliers,
+            above.p_values,
+            below,
+            low=np.nan if below is None else -below.edge,
+            is_hard=is_hard,
+        ),
     )
 
 
@@ -222,7 +243,6 @@ def _white_split(
         )
     return BulkSplit(
         method="marchenko_pastur",
-        low=0.0 if is_hard else fit.low,
         high=fit.high,
         low_stderr=np.nan if is_hard else fit.low * fit.variance_stderr / fit.variance,
         high_stderr=fit.high * fit.variance_stderr / fit.variance,
@@ -234,7 +254,7 @@ def _white_split(
         level=level,
         is_trustworthy=not doubts,
         why="; ".join(doubts) or "the bulk follows the law of white noise",
-        **_sides(spectrum, fit.num_outliers, fit.p_values, below, is_hard=is_hard),
+        **_sides(spectrum, fit.num_outliers, fit.p_values, below, low=fit.low, is_hard=is_hard),
     )
 
 

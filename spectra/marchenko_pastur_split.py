@@ -1,15 +1,13 @@
 """Outliers above a bulk of white noise: the Marchenko-Pastur law with a scale that the bulk itself tells."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from spectra.frozen import Vector
-from spectra.laws.edge_scaling import EdgeScaling, largest_eigenvalue_scaling
+from spectra.laws.edge_scaling import EdgeScaling, largest_eigenvalue_scaling, real_edge_quantile
 from spectra.laws.marchenko_pastur import MarchenkoPastur
 from spectra.laws.spiked import SpikedCovariance
-from spectra.laws.tracy_widom import TracyWidom
 
 __all__ = ["MarchenkoPasturFit", "marchenko_pastur_fit"]
 
@@ -90,7 +88,7 @@ def marchenko_pastur_fit(
     """
     p, n, unit = num_variables, num_samples, float(eigenvalues[0])
     eigenvalues = eigenvalues / unit
-    quantile = _quantile(level)
+    quantile = real_edge_quantile(level)
     size = len(eigenvalues)
     variance = _from_median(eigenvalues, p / n)
     count, settled = -1, False
@@ -176,9 +174,3 @@ def _variance_of(eigenvalues: Vector, variance: float, count: int, p: int, n: in
         if abs(variance - before) <= 1e-10 * variance:
             break
     return variance
-
-
-@lru_cache(maxsize=64)
-def _quantile(level: float) -> float:
-    """Return the Tracy-Widom quantile, whose root-finding would take most of the time of a split."""
-    return float(TracyWidom().quantile(level))

@@ -66,7 +66,7 @@ def split_bulk(
         Probability that a bulk without outliers shows none, over both edges.
     matrix : array, shape (m, n), optional
         The entries, symmetric if the eigenvalues are its own, or the data matrix whose squared singular values they
-        are. They tell whether the entries are heavy-tailed.
+        are. They tell whether the entries are heavy-tailed, from order 50 on.
     num_points : int, optional
         Eigenvalues in the window at an edge, by default ``min(60, max(12, 1.2 sqrt(N)))``.
     max_outliers : int, optional
@@ -196,10 +196,14 @@ def _with_control(found: BulkSplit, matrix: Array, level: float, window: dict[st
     """Return the split with what permutations of the entries say."""
     is_small = found.num_eigenvalues < SMALL_ORDER
     num, least = (SMALL_PERMUTATIONS, SMALL_HEAVY) if is_small else (PERMUTATIONS, HEAVY)
-    counts = []
-    for values in permuted_spectra(matrix, num=num, rng=seed):
-        spectrum = as_bulk_spectrum(values, aspect_ratio=None, num_samples=None)
-        counts.append(split_eigenvalues(spectrum, "edge", level, window).num_outliers)
+    splits = [
+        split_eigenvalues(as_bulk_spectrum(values, aspect_ratio=None, num_samples=None), "edge", level, window)
+        for values in permuted_spectra(matrix, num=num, rng=seed)
+    ]
+    if any(np.isnan(split.threshold) for split in splits):
+        said = "permuted entries leave too few eigenvalues to tell whether they are heavy-tailed"
+        return replace(found, remarks=(*found.remarks, said))
+    counts = [split.num_outliers for split in splits]
     shown = sum(count > 0 for count in counts)
     said = f"outliers in {shown} of {num} matrices of permuted entries, up to {max(counts)} of them"
     if shown < least:

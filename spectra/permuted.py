@@ -10,6 +10,10 @@ from spectra.start_vectors import as_seed
 
 __all__ = ["permuted_spectra"]
 
+#: Asymmetry over the largest entry that is rounding of float32: products that are symmetric in exact arithmetic differ
+#: by some units in the last place from their transpose.
+ASYMMETRY = 1e-6
+
 
 def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator = 0) -> list[Vector]:
     """Return spectra of a matrix after random permutations of all of its entries, less their mean.
@@ -17,8 +21,8 @@ def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator 
     Parameters
     ----------
     matrix : array, shape (m, n)
-        Float32 or float64, of any library. A symmetric one keeps its symmetry: entries on and off the diagonal are
-        permuted among themselves.
+        Float32 or float64, of any library. One that is symmetric, up to rounding, stays so: entries on and off the
+        diagonal are permuted among themselves.
     num : int
         Number of permutations.
     rng : int or numpy.random.Generator
@@ -56,7 +60,7 @@ def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator 
     largest = float(np.max(np.abs(entries)))
     entries = entries / (largest if largest > 0.0 else 1.0)
     generator = np.random.default_rng(seed)
-    is_symmetric = entries.shape[0] == entries.shape[1] and bool(np.all(entries == entries.T))
+    is_symmetric = entries.shape[0] == entries.shape[1] and bool(np.all(np.abs(entries - entries.T) <= ASYMMETRY))
     draw = _symmetric if is_symmetric else _rectangular
     return [draw(entries, generator) for _ in range(num)]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spectra.errors import ArgumentError
 from spectra.frozen import Vector
 from spectra.laws.bracketing import increasing_root
 from spectra.laws.graded_rule import GradedRule
@@ -145,7 +146,9 @@ class Law(ABC):
         return float(self.quantile(0.5))
 
     def interval(self, confidence: float) -> Vector:
-        """Return the two quantiles, shape (2,), with a mass of ``confidence``, in [0, 1], between them."""
+        """Return the two quantiles, shape (2,), with a mass of ``confidence``, a number in [0, 1], between them."""
+        if np.ndim(confidence) != 0:
+            raise ArgumentError(f"confidence must be one number in [0, 1], got {confidence!r}")
         mass = float(as_shares(confidence, name="confidence")[0])
         return np.asarray(self.quantile(np.array([0.5 * (1.0 - mass), 0.5 * (1.0 + mass)])))
 
@@ -163,7 +166,7 @@ class Law(ABC):
         return float(np.sqrt(self.var()))
 
     def moment(self, order: int) -> float:
-        """Return the mean of ``x**order``.
+        """Return the mean of ``x**order``; infinite where powers exceed every float64.
 
         Parameters
         ----------
@@ -176,7 +179,8 @@ class Law(ABC):
             If the order is no such integer.
         """
         power = as_count(order, name="order", least=0)
-        return self.expectation(lambda x: x**power)
+        with np.errstate(over="ignore"):
+            return self.expectation(lambda x: x**power)
 
     def expectation(self, function: Callable[[Vector], Vector]) -> float:
         """Return the mean of a function, by quadrature.

@@ -1,6 +1,7 @@
 """How the largest eigenvalue of a matrix of noise is centered and scaled to follow a Tracy-Widom law."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,11 @@ import numpy.typing as npt
 
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
-from spectra.laws.base import as_points, like_given
+from spectra.laws.points import as_points, as_positive, like_given
 from spectra.laws.tracy_widom import TracyWidom
 from spectra.start_vectors import as_count
 
-__all__ = ["EdgeScaling", "largest_eigenvalue_scaling", "wigner_scaling"]
+__all__ = ["EdgeScaling", "largest_eigenvalue_scaling", "real_edge_quantile", "wigner_scaling"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def largest_eigenvalue_scaling(num_samples: int, num_parameters: int, *, varianc
     """
     a = np.sqrt(as_count(num_samples, name="num_samples") - 0.5)
     b = np.sqrt(as_count(num_parameters, name="num_parameters") - 0.5)
-    unit = _positive(variance, name="variance")
+    unit = as_positive(variance, name="variance")
     scale = (a + b) * (1.0 / a + 1.0 / b) ** (1.0 / 3.0)
     return EdgeScaling(center=unit * float((a + b) ** 2), scale=unit * float(scale), law=TracyWidom(beta=1))
 
@@ -136,13 +137,17 @@ def wigner_scaling(size: int, *, variance: float = 1.0) -> EdgeScaling:
     >>> wigner_scaling(1000).center, round(wigner_scaling(1000).scale, 12)
     (2.0, 0.01)
     """
-    order, sigma = as_count(size, name="size"), float(np.sqrt(_positive(variance, name="variance")))
+    order, sigma = as_count(size, name="size"), float(np.sqrt(as_positive(variance, name="variance")))
     return EdgeScaling(center=2.0 * sigma, scale=sigma * order ** (-2.0 / 3.0), law=TracyWidom(beta=1))
 
 
-def _positive(value: float, *, name: str) -> float:
-    """Return a positive number."""
-    number = finite_number(value, name=name)
-    if not number > 0.0:
-        raise ArgumentError(f"{name} must be positive, got {number!r}")
-    return number
+@lru_cache(maxsize=64)
+def real_edge_quantile(level: float) -> float:
+    """Return the Tracy-Widom quantile of real matrices; kept, for its root-finding takes most of the time of a split.
+
+    Examples
+    --------
+    >>> round(real_edge_quantile(0.99), 6)
+    2.023449
+    """
+    return TracyWidom().quantile(level)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
-from spectra.frozen import frozen_array
-from spectra.laws.base import Intervals, Law, as_points, like_given
+from spectra.laws.base import Intervals, Law
+from spectra.laws.points import as_eigenvalues, as_points, as_positive, like_given
 from spectra.laws.root_over_poles import LARGEST_TERM, RootOverPoles
 
 __all__ = ["FRatio"]
@@ -50,12 +50,8 @@ class FRatio(RootOverPoles):
 
     def __post_init__(self) -> None:
         """Check the ratios."""
-        first, second = (
-            finite_number(self.first_ratio, name="first_ratio"),
-            finite_number(self.second_ratio, name="second_ratio"),
-        )
-        if not first > 0.0:
-            raise ArgumentError(f"first_ratio must be positive, got {first!r}")
+        first = as_positive(self.first_ratio, name="first_ratio")
+        second = finite_number(self.second_ratio, name="second_ratio")
         if not 0.0 < second < 1.0:
             raise ArgumentError(f"second_ratio must be in (0, 1) for the inverse to exist, got {second!r}")
         object.__setattr__(self, "first_ratio", first)
@@ -68,7 +64,7 @@ class FRatio(RootOverPoles):
         Parameters
         ----------
         eigenvalues : array_like, shape (p,)
-            All of them, at least 0, zeros included; outliers removed.
+            All of them, at least 0 but for rounding, zeros included; outliers removed.
 
         Raises
         ------
@@ -89,9 +85,9 @@ class FRatio(RootOverPoles):
         >>> round(found.first_ratio, 2), round(found.second_ratio, 2)
         (0.5, 0.25)
         """
-        values = frozen_array(eigenvalues, name="eigenvalues").ravel()
-        if values.size == 0 or np.min(values) < 0.0:
-            raise ArgumentError("eigenvalues of at least 0, at least one, are required")
+        values, rounding = as_eigenvalues(eigenvalues)
+        if values.size == 0 or np.min(values) < -rounding:
+            raise ArgumentError("eigenvalues of at least 0, at least one, are required (rounding below 0 is allowed)")
         with np.errstate(over="ignore"):
             mean, variance = float(np.mean(values)), float(np.var(values))
         second = 1.0 - 1.0 / mean if mean > 0.0 else 0.0

@@ -6,15 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import eigh_tridiagonal
 
-from spectra.errors import ShapeError
+from spectra.frozen import Vector
+from spectra.laws.points import as_sides
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["NullComparison", "compare_with_noise", "gaussian_spectra"]
-
-Vector = npt.NDArray[np.float64]
 
 #: Wider matrices are compared with Gaussian ones of this width and the same aspect ratio, whose eigenvalues fluctuate
 #: more, so that the comparison errs towards noise (eigenvalues are rigid: spreads fall like 1/width); but so wide that
@@ -83,9 +81,7 @@ def gaussian_spectra(
     >>> round(float(spectra.mean()), 2)
     1.0
     """
-    if len(tuple(shape)) != 2:
-        raise ShapeError(f"shape must be a pair of sizes; got {shape!r}")
-    p, n = sorted(as_count(size, name="shape") for size in shape)
+    p, n = as_sides(shape)
     num = as_count(num, name="num")
     generator = np.random.default_rng(as_seed(rng))
     diagonal = generator.chisquare(n - np.arange(p), size=(num, p))

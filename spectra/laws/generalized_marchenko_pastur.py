@@ -105,6 +105,15 @@ class GeneralizedMarchenkoPastur(Law):
         ----------
         z : array_like of complex, shape (k,)
             In the closed upper half-plane.
+
+        Returns
+        -------
+        CompanionSolution
+
+        Raises
+        ------
+        ArgumentError, NonFiniteError
+            If a point lies below the real axis or is not finite.
         """
         return companion_stieltjes(self.population, z, aspect_ratio=self.aspect_ratio)
 
@@ -149,7 +158,9 @@ class GeneralizedMarchenkoPastur(Law):
         return np.sum([rule.mass_below(x) for rule in self._panels], axis=0) if self.support else np.zeros(x.shape)
 
     def stieltjes(self, z: npt.ArrayLike) -> Any:
-        """Return ``m(z)``; on the real axis the limit from above; NaN where the equation was not solved.
+        """Return ``m(z)``; on the real axis the limit from above, of infinite imaginary part at an atom.
+
+        NaN where the equation was not solved.
 
         Parameters
         ----------
@@ -163,4 +174,6 @@ class GeneralizedMarchenkoPastur(Law):
         below = points.imag < 0
         solution = self.solution(np.where(below, points.conj(), points))
         value = np.where(solution.converged, solution.stieltjes, np.nan)
+        for place, _ in self.atoms:
+            value = np.where(points == place, complex(0.0, np.inf), value)
         return like_given(np.where(below, value.conj(), value), z)

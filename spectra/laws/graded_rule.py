@@ -146,7 +146,10 @@ class GradedRule:
         """Return the angle in the strip [0, pi] where ``x = z``, its imaginary part of the sign of that of z."""
         width = self.high - self.low
         root_left, root_right = np.sqrt((z - self.low) / width), np.sqrt((self.high - z) / width)
-        angles = -2j * np.log(root_right + 1j * root_left)
+        plus, minus = root_right + 1j * root_left, root_right - 1j * root_left
+        # Their product is 1; far from the interval the smaller one cancels.
+        is_larger = np.abs(plus) >= np.abs(minus)
+        angles = np.where(is_larger, -2j, 2j) * np.log(np.where(is_larger, plus, minus))
         on_path = (z.imag == 0.0) & (z.real >= self.low) & (z.real <= self.high)
         return np.where(on_path, angles.real, angles)
 

@@ -6,10 +6,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
-from spectra.frozen import frozen_array
 from spectra.laws.base import Intervals
+from spectra.laws.points import as_eigenvalues, as_positive
 from spectra.laws.root_over_poles import RootOverPoles
 
 __all__ = ["Jacobi"]
@@ -54,10 +53,7 @@ class Jacobi(RootOverPoles):
     def __post_init__(self) -> None:
         """Check the ratios."""
         for name in ("first_ratio", "second_ratio"):
-            value = finite_number(getattr(self, name), name=name)
-            if not value > 0.0:
-                raise ArgumentError(f"{name} must be positive, got {value!r}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, as_positive(getattr(self, name), name=name))
         inverse = 1.0 / self.first_ratio + 1.0 / self.second_ratio
         if not inverse > 1.0:
             raise ArgumentError(
@@ -71,7 +67,7 @@ class Jacobi(RootOverPoles):
         Parameters
         ----------
         eigenvalues : array_like, shape (p,)
-            All of them, between 0 and 1, zeros and ones included; outliers removed.
+            All of them, between 0 and 1 but for rounding, zeros and ones included; outliers removed.
 
         Raises
         ------
@@ -92,9 +88,9 @@ class Jacobi(RootOverPoles):
         >>> round(found.first_ratio, 3), round(found.second_ratio, 3)
         (0.5, 0.25)
         """
-        values = frozen_array(eigenvalues, name="eigenvalues").ravel()
-        if values.size == 0 or np.min(values) < 0.0 or np.max(values) > 1.0:
-            raise ArgumentError("eigenvalues between 0 and 1, at least one, are required")
+        values, rounding = as_eigenvalues(eigenvalues)
+        if values.size == 0 or np.min(values) < -rounding or np.max(values) > 1.0 + rounding:
+            raise ArgumentError("eigenvalues between 0 and 1, at least one, are required (rounding beyond is allowed)")
         mean, variance = float(np.mean(values)), float(np.var(values))
         if not (0.0 < mean < 1.0 and variance > 0.0):
             raise ArgumentError("eigenvalues that differ are required: equal ones have no aspect ratio")

@@ -1,16 +1,14 @@
 """The Marchenko-Pastur law: eigenvalues of the covariance of independent samples."""
 
 from dataclasses import dataclass
-from math import comb
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
-from spectra.frozen import frozen_array
 from spectra.laws.base import Intervals
+from spectra.laws.points import as_eigenvalues, as_positive
 from spectra.laws.root_over_poles import RootOverPoles
 from spectra.start_vectors import as_count
 
@@ -61,10 +59,7 @@ class MarchenkoPastur(RootOverPoles):
     def __post_init__(self) -> None:
         """Check the parameters."""
         for name in ("aspect_ratio", "variance"):
-            value = finite_number(getattr(self, name), name=name)
-            if not value > 0:
-                raise ArgumentError(f"{name} must be positive, got {value!r}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, as_positive(getattr(self, name), name=name))
 
     @property
     def smallest(self) -> float:
@@ -104,8 +99,13 @@ class MarchenkoPastur(RootOverPoles):
         Source: Bai and Silverstein (2010).
         """
         k = as_count(order, name="order", least=0)
-        terms = [self.aspect_ratio**i / (i + 1) * comb(k, i) * comb(k - 1, i) for i in range(k)]
-        return self.variance**k * sum(terms) if k else 1.0
+        # Factor by factor: infinite, not an error, where a power exceeds every float64.
+        term, total, power = 1.0, 0.0 if k else 1.0, 1.0
+        for i in range(k):
+            total += term
+            term = term * (k - i) * (k - i - 1) / ((i + 1) * (i + 2)) * self.aspect_ratio
+            power *= self.variance
+        return power * total
 
     @classmethod
     def fit(cls, eigenvalues: npt.ArrayLike, *, aspect_ratio: float | None = None) -> Self:
@@ -130,8 +130,8 @@ class MarchenkoPastur(RootOverPoles):
 
         Notes
         -----
-        Eigenvalues below ``p eps`` times the largest count as 0. Derived here; moments of p eigenvalues are off by
-        order 1/p.
+        Eigenvalues below ``p eps`` times the largest count as 0, eps that of the dtype given. Derived here; moments of
+        p eigenvalues are off by order 1/p.
 
         Examples
         --------
@@ -140,9 +140,8 @@ class MarchenkoPastur(RootOverPoles):
         >>> round(MarchenkoPastur.fit(x, aspect_ratio=0.5).variance, 5), round(MarchenkoPastur.fit(x).aspect_ratio, 3)
         (3.0, 0.5)
         """
-        values = frozen_array(eigenvalues, name="eigenvalues").ravel()
+        values, rounding = as_eigenvalues(eigenvalues)
         largest = float(np.max(values, initial=0.0))
-        rounding = values.size * np.finfo(np.float64).eps * largest
         if not largest > 0.0 or np.min(values) < -rounding:
             raise ArgumentError("eigenvalues must be nonnegative and not all 0 (rounding below 0 is allowed)")
         relative = values / largest
@@ -161,6 +160,25 @@ class MarchenkoPastur(RootOverPoles):
     def nodes(self, num_nodes: int) -> npt.NDArray[np.float64]:
         """Return the nodes of Gauss quadrature against ``x dmu(x)``, shape (num_nodes,), ascending.
 
+        Parameters
+        ----------
+        num_nodes : int
+            At least 1.
+
+        Returns
+        -------
+        ndarray, shape (num_nodes,)
+            Inside the bulk, in units of the variance.
+
+        Raises
+        ------
+        ArgumentError
+            If the number is no positive integer.
+
+        Notes
+        -----
+        O(num_nodes); with the `weights` of as many nodes. Derived here.
+
         Examples
         --------
         The second moment of the law is ``1 + r``.
@@ -178,6 +196,33 @@ class MarchenkoPastur(RootOverPoles):
 
         Exact for polynomials of degree up to ``2 num_nodes`` without a constant term: ``x dmu(x)`` is a semicircle,
         whose quadrature is Gauss-Chebyshev of the second kind.
+
+        Parameters
+        ----------
+        num_nodes : int
+            At least 1.
+
+        Returns
+        -------
+        ndarray, shape (num_nodes,)
+            Of the `nodes`, in their order; without a unit.
+
+        Raises
+        ------
+        ArgumentError
+            If the number is no positive integer.
+
+        Notes
+        -----
+        O(num_nodes). The sum is below the mass off 0, by what nodes cannot see of ``1/x`` near 0. Derived here.
+
+        Examples
+        --------
+        The mean of the law is its variance parameter, and one node tells it.
+
+        >>> law = MarchenkoPastur(aspect_ratio=0.5, variance=3.0)
+        >>> round(float(law.weights(1) @ law.nodes(1)), 12)
+        3.0
         """
         angle = self._angles(num_nodes)
         return self.variance * 2.0 / (num_nodes + 1) * np.sin(angle) ** 2 / self.nodes(num_nodes)

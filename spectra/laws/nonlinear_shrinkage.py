@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.errors import ArgumentError, ShapeError
-from spectra.frozen import Vector, frozen_array
+from spectra.frozen import Vector
+from spectra.laws.points import as_eigenvalues
 from spectra.start_vectors import as_count
 
 __all__ = ["LEAST_SAMPLES", "shrink_covariance_eigenvalues"]
@@ -15,8 +16,6 @@ __all__ = ["LEAST_SAMPLES", "shrink_covariance_eigenvalues"]
 LEAST_SAMPLES = 12
 #: Eigenvalues of order -eps are rounding of 0; below this share of the largest the matrix is indefinite (a choice).
 INDEFINITE = 1e-8
-#: Zero eigenvalues in units of eps times order times the largest, as for the rank of a matrix.
-ZERO = float(np.finfo(np.float64).eps)
 _ROOT5 = float(np.sqrt(5.0))
 #: Rows of the pairwise kernel that are in memory at a time.
 _ROWS = 256
@@ -59,22 +58,23 @@ def shrink_covariance_eigenvalues(eigenvalues: npt.ArrayLike, *, num_samples: in
     >>> bool(np.ptp(shrunk) < 0.3 * np.ptp(sample))  # all eigenvalues of the population are 1
     True
     """
-    values = frozen_array(eigenvalues, name="eigenvalues")
+    values, rounding = as_eigenvalues(eigenvalues)
     n = as_count(num_samples, name="num_samples")
     if n < LEAST_SAMPLES:
         raise ArgumentError(f"at least {LEAST_SAMPLES} samples are required, got {n}; the kernel is too wide for fewer")
-    if values.ndim != 1 or values.size == 0:
-        raise ShapeError(f"eigenvalues of shape (p,) with p at least 1 are required, got shape {values.shape}")
+    if np.ndim(eigenvalues) != 1 or values.size == 0:
+        raise ShapeError(f"eigenvalues of shape (p,) with p at least 1 are required, got shape {np.shape(eigenvalues)}")
     largest = float(np.max(np.abs(values)))
-    if np.min(values) < -INDEFINITE * largest:
+    if np.min(values) < -max(INDEFINITE * largest, rounding):
         raise ArgumentError(f"eigenvalues of a covariance matrix must not be negative, got {np.min(values)}")
     p, order = len(values), np.argsort(values, kind="stable")
     # Units near 1, so that squares neither overflow nor vanish.
     unit = largest if largest > 0.0 else 1.0
     kept = np.maximum(values[order][max(p - n, 0) :] / unit, 0.0)
-    if kept[0] <= ZERO * p:
+    rank = np.count_nonzero(kept * unit > rounding)
+    if rank < len(kept):
         raise ArgumentError(
-            f"a rank of min(p, n) = {len(kept)} is required, got {np.count_nonzero(kept > ZERO * p)}; if the mean of "
+            f"a rank of min(p, n) = {len(kept)} is required, got {rank}; if the mean of "
             "the samples was subtracted, num_samples is one less, and constant variables must be left out"
         )
     width = n ** (-1.0 / 3.0)
@@ -99,10 +99,9 @@ def _density(values: Vector, width: float) -> tuple[Any, Any]:
     for start in range(0, len(values), _ROWS):
         x = (values[start : start + _ROWS, None] - values) / widths
         bump = 1.0 - 0.2 * x**2
-        at_edge = np.abs(np.abs(x) - _ROOT5) == 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.abs((_ROOT5 - x) / (_ROOT5 + x)))
-        tail = np.where(at_edge, 0.0, bump * logs)
+            tail = np.where(np.abs(x) == _ROOT5, 0.0, bump * logs)
         f[start : start + _ROWS] = np.mean(0.75 / _ROOT5 * np.maximum(bump, 0.0) / widths, axis=1)
         part = -0.3 / np.pi * x + 0.75 / (_ROOT5 * np.pi) * tail
         hilbert[start : start + _ROWS] = np.mean(part / widths, axis=1)

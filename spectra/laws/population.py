@@ -10,7 +10,8 @@ from scipy.special import roots_legendre
 from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
-from spectra.laws.points import as_complex_points, as_points, as_shares, like_given
+from spectra.laws.interval_angles import point_at
+from spectra.laws.points import as_complex_points, as_points, as_positive, as_shares, like_given
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["PopulationLaw", "as_population", "as_sample_model"]
@@ -85,7 +86,8 @@ class PopulationLaw:
         Raises
         ------
         ArgumentError
-            If the mass on the nodes is not 1 to 0.1 %: more nodes are needed, or the law is none.
+            If the mass on the nodes is not 1 to 0.1 %: more nodes are needed, or the law is none; or if its support has
+            no end.
 
         Examples
         --------
@@ -99,10 +101,11 @@ class PopulationLaw:
         places = [np.array([place for place, _ in law.atoms], dtype=np.float64)]
         masses = [np.array([mass for _, mass in law.atoms], dtype=np.float64)]
         for low, high in law.support:
-            half = 0.5 * (high - low)
-            x = low + 2.0 * half * np.sin(0.5 * angle) ** 2
+            if not np.isfinite(high - low):
+                raise ArgumentError(f"the law must end on both sides to be discretized; its support is {law.support}")
+            x = point_at(angle, low=low, high=high)
             places.append(x)
-            masses.append(0.5 * np.pi * half * weight * np.sin(angle) * np.asarray(law.pdf(x)))
+            masses.append(0.25 * np.pi * (high - low) * weight * np.sin(angle) * np.asarray(law.pdf(x)))
         mass = np.concatenate(masses)
         if not abs(np.sum(mass) - 1.0) <= LACK:
             raise ArgumentError(
@@ -127,7 +130,8 @@ class PopulationLaw:
             raise ArgumentError(
                 f"a law with the values {self.values.min()} to {self.values.max()} has no moment {power}"
             )
-        return float(self.weights @ self.values**power)
+        with np.errstate(over="ignore"):
+            return float(self.weights @ self.values**power)
 
     def cdf(self, x: npt.ArrayLike) -> Any:
         """Return the weight of all places up to ``x``, of the shape of ``x``."""
@@ -179,7 +183,7 @@ class PopulationLaw:
         return like_given(found, z)
 
     def sample(self, num: int, *, rng: int | np.random.Generator = 0) -> Vector:
-        """Return ``num`` independent draws."""
+        """Return ``num`` independent draws, shape (num,), for a seed ``rng``."""
         generator = np.random.default_rng(as_seed(rng))
         return generator.choice(self.values, size=as_count(num, name="num"), p=self.weights)
 
@@ -222,7 +226,4 @@ def as_sample_model(population: Any, *, aspect_ratio: float) -> tuple[Population
     law = as_population(population)
     if law.values[0] < 0:
         raise ArgumentError(f"eigenvalues of a population covariance must not be negative; got {law.values[0]:.3g}")
-    ratio = finite_number(aspect_ratio, name="aspect_ratio")
-    if not ratio > 0:
-        raise ArgumentError(f"aspect_ratio, dimensions over samples, must be positive; got {aspect_ratio!r}")
-    return law, ratio
+    return law, as_positive(aspect_ratio, name="aspect_ratio")

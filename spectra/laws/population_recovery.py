@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
+from spectra.laws.points import as_positive
 from spectra.laws.population import PopulationLaw
 from spectra.laws.population_quantiles import fit_population_quantiles
 from spectra.measure_schema import pooled
@@ -132,9 +132,7 @@ def recover_population(
     >>> found.is_trustworthy, bool(abs(found.law.moment(1) - 2.5) < 0.2)
     (True, True)
     """
-    ratio = finite_number(aspect_ratio, name="aspect_ratio")
-    if not ratio > 0:
-        raise ArgumentError(f"aspect_ratio, dimensions over samples, must be positive; got {aspect_ratio!r}")
+    ratio = as_positive(aspect_ratio, name="aspect_ratio")
     data = _data(source)
     values, largest = data.values, float(data.values[-1])
     smallest = float(np.min(values[values > ZERO * largest])) / largest
@@ -182,9 +180,10 @@ def _data(source: Any) -> _Data:
         values, weights = pooled(source)
         rows, limit = ROWS_OF_MEASURE, DOUBT_OF_MEASURE / np.sqrt(source.attrs["dimension"] * source.sizes["probe"])
     else:
-        values = np.sort(frozen_array(source, name="source"))
+        values = frozen_array(source, name="source")
         if values.ndim != 1 or values.size == 0:
             raise ShapeError(f"eigenvalues must have shape (p,) with p at least 1; got shape {values.shape}")
+        values = np.sort(values)
         weights = np.full(values.size, 1.0 / values.size)
         rows, limit = ROWS_OF_EIGENVALUES, DOUBT / values.size
     if not values[-1] > 0 or values[0] < -NEGATIVE * values[-1]:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
-from spectra.frozen import frozen_array
+from spectra.frozen import Vector, frozen_array
 from spectra.laws.gaussian_spectra import NullComparison, compare_with_noise
+from spectra.laws.points import as_sides
 from spectra.laws.tail_scan import TailScan, scan_tails
 from spectra.start_vectors import as_count, as_seed
 
 __all__ = ["PowerLawTail", "fit_power_law_tail"]
-
-Vector = npt.NDArray[np.float64]
 
 #: Values that a tail must have: the rule of thumb of Clauset, Shalizi and Newman (2009), section 3. Measured on 100
 #: Pareto samples each of 100, 300 and 1000 values with exponents 2, 3 and 5: means are right to 1 %, and 1.96 standard
@@ -164,7 +164,7 @@ def fit_power_law_tail(
     (nan, True)
     """
     least = as_count(min_num_tail, name="min_num_tail", least=10)
-    if not 0 <= min_p_value < 1:
+    if not 0 <= finite_number(min_p_value, name="min_p_value") < 1:
         raise ArgumentError(f"min_p_value must lie in [0, 1); got {min_p_value!r}")
     num_bootstrap = as_count(num_bootstrap, name="num_bootstrap", least=20)
     num_null = as_count(num_null, name="num_null", least=20)
@@ -210,16 +210,10 @@ def _positive(eigenvalues: npt.ArrayLike, shape: tuple[int, int] | None) -> Vect
     values = frozen_array(eigenvalues, name="eigenvalues")
     if values.ndim != 1:
         raise ShapeError(f"eigenvalues must be a vector; got shape {values.shape}")
-    if shape is not None:
-        if len(tuple(shape)) != 2:
-            raise ShapeError(f"shape must be a pair of sizes; got {shape!r}")
-        for size in shape:
-            as_count(size, name="shape")
-        if values.size > min(shape):
-            raise ShapeError(
-                f"a matrix of shape {tuple(shape)} has at most {min(shape)} singular values that are not "
-                f"0; got {values.size} eigenvalues"
-            )
+    if shape is not None and values.size > as_sides(shape)[0]:
+        raise ShapeError(
+            f"a matrix of shape {tuple(shape)} has at most {min(shape)} singular values; got {values.size} eigenvalues"
+        )
     values = np.sort(values)[::-1]
     floor = RANK_TOLERANCE * values[0] if values.size else 0.0
     return values[values > max(floor, 0.0)]

@@ -1,17 +1,16 @@
 r"""Singular values of a signal of low rank in white noise: how to shrink those that were observed, and where to cut."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError, ShapeError
 from spectra.frozen import Vector, frozen_array
 from spectra.laws.marchenko_pastur import MarchenkoPastur
+from spectra.laws.points import as_positive, as_sides
 from spectra.laws.spiked import SpikedRectangular
-from spectra.start_vectors import as_count
 
 __all__ = ["ShrunkSingularValues", "hard_threshold", "noise_from_median", "shrink_singular_values"]
 
@@ -93,7 +92,7 @@ def shrink_singular_values(
     values, sides = _checked(singular_values, shape)
     if loss not in _LOSSES:
         raise ArgumentError(f"loss must be one of {', '.join(_LOSSES)}; got {loss!r}")
-    sigma = noise_from_median(values, shape) if noise is None else _positive(noise, name="noise")
+    sigma = noise_from_median(values, shape) if noise is None else as_positive(noise, name="noise")
     ratio = sides[0] / sides[1]
     unit = np.sqrt(sides[1]) * sigma
     scaled = values / unit
@@ -156,10 +155,10 @@ def hard_threshold(
     >>> round(hard_threshold((100, 100), noise=1.0) / 10, 6)  # 4 / sqrt(3)
     2.309401
     """
-    small, large = _sides(shape)
+    small, large = as_sides(shape)
     if (noise is None) == (singular_values is None):
         raise ArgumentError("exactly one of noise and singular_values is required")
-    sigma = _positive(noise, name="noise") if singular_values is None else noise_from_median(singular_values, shape)
+    sigma = as_positive(noise, name="noise") if singular_values is None else noise_from_median(singular_values, shape)
     ratio = small / large
     square = 2.0 * (ratio + 1.0) + 8.0 * ratio / (ratio + 1.0 + np.sqrt(ratio**2 + 14.0 * ratio + 1.0))
     return float(np.sqrt(square * large) * sigma)
@@ -208,27 +207,9 @@ def noise_from_median(singular_values: npt.ArrayLike, shape: tuple[int, int]) ->
 
 def _checked(singular_values: npt.ArrayLike, shape: tuple[int, int]) -> tuple[Vector, tuple[int, int]]:
     """Return valid singular values, and the dimensions, the smaller first."""
-    values, sides = frozen_array(singular_values, name="singular_values"), _sides(shape)
+    values, sides = frozen_array(singular_values, name="singular_values"), as_sides(shape)
     if values.ndim != 1 or len(values) > sides[0]:
         raise ShapeError(f"at most min(shape) = {sides[0]} singular values in one dimension, got shape {values.shape}")
     if np.any(values < 0.0):
         raise ArgumentError(f"singular values must not be negative, got {np.min(values)}")
     return values, sides
-
-
-def _sides(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the dimensions, the smaller first."""
-    try:
-        rows, columns = shape
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"shape must be two dimensions, got {shape!r}") from error
-    sides = sorted(as_count(side, name="shape") for side in (rows, columns))
-    return sides[0], sides[1]
-
-
-def _positive(value: Any, *, name: str) -> float:
-    """Return a positive number as a float."""
-    number = finite_number(value, name=name)
-    if not number > 0.0:
-        raise ArgumentError(f"{name} must be positive, got {number!r}")
-    return number

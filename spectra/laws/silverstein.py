@@ -202,8 +202,7 @@ def _follow(z: ComplexVector, model: _Model) -> tuple[ComplexVector, npt.NDArray
         goal = z[lost]
         far = start + np.abs(goal)
         near = NEAR * np.maximum(np.abs(goal), np.finfo(np.float64).tiny)
-        num = int(np.ceil(np.max(np.log(near / far)) / np.log(factor))) if lost.size else 0
-        num = max(num, int(np.ceil(np.min(np.log(near / far)) / np.log(factor))))
+        num = int(np.ceil(np.min(np.log(near / far)) / np.log(factor)))
         found = goal + 1j * far
         for step in range(num + 1):
             shift = 1j * far * (near / far) ** (step / num)

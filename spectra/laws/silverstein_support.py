@@ -62,7 +62,26 @@ def support_edges(population: Any, *, aspect_ratio: float) -> npt.NDArray[np.flo
 
 
 def critical_points(t: Vector, strength: Vector) -> Vector:
-    """Return all u with ``sum (strength t / (u - t))^2 = 1``, ascending: those of the edges of the support, in turn."""
+    """Return all u with ``sum (strength t / (u - t))^2 = 1``, ascending: those of the edges of the support, in turn.
+
+    Parameters
+    ----------
+    t, strength : ndarray, shape (k,)
+        Positive places, ascending, and the roots of their weights times the aspect ratio.
+
+    Returns
+    -------
+    ndarray, shape (even,)
+
+    Notes
+    -----
+    About ten sums over the places for each root and each gap that may be open. Derived here.
+
+    Examples
+    --------
+    >>> critical_points(np.array([1.0]), np.array([0.5])).tolist()
+    [0.5, 1.5]
+    """
     reach = float(np.linalg.norm(strength)) * t[-1]
     pull = (strength * t) ** (2.0 / 3.0)
     gaps = np.flatnonzero((pull[:-1] + pull[1:]) ** 1.5 < np.diff(t))

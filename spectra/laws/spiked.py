@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
+from spectra.laws.points import as_positive, as_reals, like_given
 
 __all__ = ["SpikedCovariance", "SpikedRectangular", "SpikedWigner"]
 
@@ -71,28 +71,30 @@ class SpikedCovariance:
 
     def outlier(self, spike: npt.ArrayLike) -> Any:
         """Return the limit of the sample eigenvalue; NaN for spikes that are not visible."""
-        spikes = _reals(spike, name="spike") / self.variance
+        spikes = as_reals(spike, name="spike") / self.variance
         visible = spikes > 1.0 + np.sqrt(self.aspect_ratio)
         safe = np.where(visible, spikes, 2.0)
-        return _like(spike, np.where(visible, self.variance * safe * (1.0 + self.aspect_ratio / (safe - 1.0)), np.nan))
+        return like_given(
+            np.where(visible, self.variance * safe * (1.0 + self.aspect_ratio / (safe - 1.0)), np.nan), spike
+        )
 
     def spike(self, outlier: npt.ArrayLike) -> Any:
         """Return the population eigenvalue behind a sample eigenvalue; NaN up to the edge of the bulk."""
         y = self.aspect_ratio
-        values = _reals(outlier, name="outlier")
+        values = as_reals(outlier, name="outlier")
         visible = values > self.edge
         scaled = np.where(visible, values / self.variance, (1.0 + np.sqrt(y)) ** 2)
         # (scaled - low)(scaled - high), low and high the edges, keeps its digits where the edge is near.
         root = np.sqrt((scaled - (1.0 + np.sqrt(y)) ** 2).clip(0.0)) * np.sqrt(scaled - (1.0 - np.sqrt(y)) ** 2)
-        return _like(outlier, np.where(visible, 0.5 * self.variance * (scaled + 1.0 - y + root), np.nan))
+        return like_given(np.where(visible, 0.5 * self.variance * (scaled + 1.0 - y + root), np.nan), outlier)
 
     def overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the sample eigenvector to that of the population; 0 if not visible."""
         y = self.aspect_ratio
-        spikes = _reals(spike, name="spike") / self.variance
+        spikes = as_reals(spike, name="spike") / self.variance
         visible = spikes > 1.0 + np.sqrt(y)
         excess = np.where(visible, spikes - 1.0, 1.0)
-        return _like(spike, np.where(visible, (1.0 - y * (1.0 / excess) ** 2) / (1.0 + y / excess), 0.0))
+        return like_given(np.where(visible, (1.0 - y * (1.0 / excess) ** 2) / (1.0 + y / excess), 0.0), spike)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,24 +144,24 @@ class SpikedWigner:
 
     def outlier(self, spike: npt.ArrayLike) -> Any:
         """Return the limit of the eigenvalue of the sum; NaN for spikes that are not visible."""
-        spikes = _reals(spike, name="spike") / self.threshold
+        spikes = as_reals(spike, name="spike") / self.threshold
         visible = np.abs(spikes) > 1.0
         safe = np.where(visible, spikes, 1.0)
-        return _like(spike, np.where(visible, self.threshold * (safe + 1.0 / safe), np.nan))
+        return like_given(np.where(visible, self.threshold * (safe + 1.0 / safe), np.nan), spike)
 
     def spike(self, outlier: npt.ArrayLike) -> Any:
         """Return the eigenvalue of the matrix of low rank; NaN within the semicircle."""
-        values = _reals(outlier, name="outlier") / self.threshold
+        values = as_reals(outlier, name="outlier") / self.threshold
         visible = np.abs(values) > 2.0
         size = np.where(visible, np.abs(values), 2.0)
         found = 0.5 * self.threshold * np.sign(values) * (size + np.sqrt(size - 2.0) * np.sqrt(size + 2.0))
-        return _like(outlier, np.where(visible, found, np.nan))
+        return like_given(np.where(visible, found, np.nan), outlier)
 
     def overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the eigenvector to that of the matrix of low rank; 0 if not visible."""
-        spikes = _reals(spike, name="spike") / self.threshold
+        spikes = as_reals(spike, name="spike") / self.threshold
         visible = np.abs(spikes) > 1.0
-        return _like(spike, np.where(visible, 1.0 - (1.0 / np.where(visible, spikes, 1.0)) ** 2, 0.0))
+        return like_given(np.where(visible, 1.0 - (1.0 / np.where(visible, spikes, 1.0)) ** 2, 0.0), spike)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,35 +221,35 @@ class SpikedRectangular:
         """Return the limit of the singular value of the sum; NaN for those that are not visible."""
         x, visible = self._visible(spike)
         found = np.sqrt(x + 1.0 / x) * np.sqrt(x + self.aspect_ratio / x)
-        return _like(spike, np.where(visible, np.sqrt(self.variance) * found, np.nan))
+        return like_given(np.where(visible, np.sqrt(self.variance) * found, np.nan), spike)
 
     def spike(self, outlier: npt.ArrayLike) -> Any:
         """Return the singular value of the matrix of low rank; NaN up to the edge of the noise."""
         root = np.sqrt(self.aspect_ratio)
-        values = _reals(outlier, name="outlier")
+        values = as_reals(outlier, name="outlier")
         visible = values > self.edge
         s = np.where(visible, values / np.sqrt(self.variance), 1.0 + root)
         # In units of s, whose fourth power may overflow; factors keep their digits where the edge is near.
         split = np.sqrt((1.0 - (1.0 - root) / s) * (1.0 + (1.0 - root) / s))
         split = split * np.sqrt((1.0 - (1.0 + root) / s).clip(0.0) * (1.0 + (1.0 + root) / s))
         found = np.sqrt(0.5 * self.variance * (1.0 - (self.aspect_ratio + 1.0) * (1.0 / s) ** 2 + split)) * s
-        return _like(outlier, np.where(visible, found, np.nan))
+        return like_given(np.where(visible, found, np.nan), outlier)
 
     def left_overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the singular vectors of length m; 0 if not visible."""
         x, visible = self._visible(spike)
         beta, square = self.aspect_ratio, (1.0 / x) ** 2
-        return _like(spike, np.where(visible, 1.0 - beta * square * (1.0 + square) / (1.0 + beta * square), 0.0))
+        return like_given(np.where(visible, 1.0 - beta * square * (1.0 + square) / (1.0 + beta * square), 0.0), spike)
 
     def right_overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the singular vectors of length n; 0 if not visible."""
         x, visible = self._visible(spike)
         beta, square = self.aspect_ratio, (1.0 / x) ** 2
-        return _like(spike, np.where(visible, 1.0 - square * (1.0 + beta * square) / (1.0 + square), 0.0))
+        return like_given(np.where(visible, 1.0 - square * (1.0 + beta * square) / (1.0 + square), 0.0), spike)
 
     def _visible(self, spike: npt.ArrayLike) -> tuple[Vector, Any]:
         """Return spikes in units of the noise, 1 where they are not visible, and where they are."""
-        spikes = _reals(spike, name="spike") / np.sqrt(self.variance)
+        spikes = as_reals(spike, name="spike") / np.sqrt(self.variance)
         visible = spikes > self.aspect_ratio**0.25
         return np.where(visible, spikes, 1.0), visible
 
@@ -255,23 +257,4 @@ class SpikedRectangular:
 def _check_positive(model: Any, *names: str) -> None:
     """Store parameters as floats, or raise unless they are positive."""
     for name in names:
-        value = finite_number(getattr(model, name), name=name)
-        if not value > 0:
-            raise ArgumentError(f"{name} must be positive, got {value!r}")
-        object.__setattr__(model, name, value)
-
-
-def _reals(given: npt.ArrayLike, *, name: str) -> Vector:
-    """Return real numbers of any shape as float64; NaN stays."""
-    try:
-        values = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"{name} must be real numbers, got {type(given).__name__}") from error
-    if values.dtype.kind not in "biuf":
-        raise ArgumentError(f"{name} must be real numbers, got {values.dtype}")
-    return values.astype(np.float64)
-
-
-def _like(given: npt.ArrayLike, found: Vector) -> Any:
-    """Return a float for a number, an array for an array."""
-    return float(found) if np.ndim(given) == 0 else found
+        object.__setattr__(model, name, as_positive(getattr(model, name), name=name))

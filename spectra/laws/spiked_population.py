@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectra.arrays import finite_number
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
+from spectra.laws.points import as_positive, as_reals, like_given
 from spectra.laws.population import as_population
 
 __all__ = ["SpikedPopulation"]
@@ -55,11 +55,8 @@ class SpikedPopulation:
         law = as_population(self.population)
         if law.values[0] < 0.0 or not law.values[-1] > 0.0:
             raise ArgumentError("population eigenvalues must not be negative, nor all 0")
-        ratio = finite_number(self.aspect_ratio, name="aspect_ratio")
-        if not ratio > 0.0:
-            raise ArgumentError(f"aspect_ratio must be positive, got {ratio!r}")
         object.__setattr__(self, "population", law)
-        object.__setattr__(self, "aspect_ratio", ratio)
+        object.__setattr__(self, "aspect_ratio", as_positive(self.aspect_ratio, name="aspect_ratio"))
 
     @property
     def threshold(self) -> float:
@@ -81,44 +78,43 @@ class SpikedPopulation:
     def outlier(self, spike: npt.ArrayLike) -> Any:
         """Return the limit of the sample eigenvalue; NaN for spikes that are not visible."""
         spikes, visible = self._visible(spike)
-        return _like(spike, np.where(visible, self._image(spikes), np.nan))
+        return like_given(np.where(visible, self._image(spikes), np.nan), spike)
 
     def overlap(self, spike: npt.ArrayLike) -> Any:
         """Return the squared cosine of the sample eigenvector to that of the population; 0 if not visible."""
         spikes, visible = self._visible(spike)
-        return _like(spike, np.where(visible, spikes * self._slope(spikes) / self._image(spikes), 0.0))
+        return like_given(np.where(visible, self._slope(spikes) / self._ratio(spikes), 0.0), spike)
 
     def spike(self, outlier: npt.ArrayLike) -> Any:
         r"""Return the population eigenvalue behind a sample eigenvalue, by bisection; NaN up to the edge."""
-        values = np.asarray(outlier, dtype=np.float64)
+        values = as_reals(outlier, name="outlier")
         visible = values > self.edge
         low = np.full(values.shape, self.threshold)
         high = np.where(visible, values, low)  # psi(l) >= l
         for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
+            middle = 0.5 * low + 0.5 * high
             if np.all((middle <= low) | (middle >= high)):
                 break
             below = self._image(middle) < values
             low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return _like(outlier, np.where(visible, 0.5 * (low + high), np.nan))
+        return like_given(np.where(visible, 0.5 * low + 0.5 * high, np.nan), outlier)
 
     def _visible(self, spike: npt.ArrayLike) -> tuple[Vector, Any]:
         """Return spikes, a safe one where they are not visible, and where they are."""
-        spikes, least = np.asarray(spike, dtype=np.float64), self.threshold
+        spikes, least = as_reals(spike, name="spike"), self.threshold
         visible = spikes > least
         return np.where(visible, spikes, 2.0 * least), visible
 
     def _image(self, spikes: Vector) -> Vector:
         r"""Return :math:`\psi`."""
+        return spikes * self._ratio(spikes)
+
+    def _ratio(self, spikes: Vector) -> Vector:
+        r"""Return :math:`\psi(\ell)/\ell`."""
         terms = self.population.weights * self.population.values / (spikes[..., None] - self.population.values)
-        return spikes * (1.0 + self.aspect_ratio * np.sum(terms, axis=-1))
+        return 1.0 + self.aspect_ratio * np.asarray(np.sum(terms, axis=-1))
 
     def _slope(self, spikes: Vector) -> Vector:
         r"""Return :math:`\psi' = 1 - y \int t^2 / (l - t)^2 dH`."""
         terms = self.population.weights * (self.population.values / (spikes[..., None] - self.population.values)) ** 2
         return 1.0 - self.aspect_ratio * np.sum(terms, axis=-1)
-
-
-def _like(given: npt.ArrayLike, found: Vector) -> Any:
-    """Return a float for a number, an array for an array."""
-    return float(found) if np.ndim(given) == 0 else found

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TailScan", "scan_tails", "tail_sizes"]
+from spectra.frozen import Vector
 
-Vector = npt.NDArray[np.float64]
+__all__ = ["TailScan", "scan_tails", "tail_sizes"]
 
 #: Tails of different sizes that are tried, evenly spaced in their logarithm. Measured on 60 Pareto samples of 500: the
 #: mean exponents of 48, 96 and all sizes are within a tenth of the spread of one sample.

@@ -309,3 +309,11 @@ def test_units_of_the_matrix_do_not_change_what_its_entries_say(unit):
     found = split_bulk(eigenvalues(X), method="edge", matrix=unit * X)
     assert found.remarks == split_bulk(eigenvalues(X), method="edge", matrix=X).remarks
     assert found.heavy_tailed
+
+
+@pytest.mark.parametrize(("order", "window"), [(40, None), (60, 40)])
+def test_matrices_too_small_for_the_control_are_not_cleared(order, window):
+    X = np.random.default_rng(0).standard_t(2.2, size=(order, 100))
+    found = split_bulk(eigenvalues(X), num_samples=100, matrix=X, num_points=window)
+    assert found.heavy_tailed is None
+    assert "too few eigenvalues to tell" in found.remarks[-1]

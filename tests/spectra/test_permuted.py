@@ -62,3 +62,19 @@ def test_units_do_not_matter(unit):
 def test_no_matrices_are_refused(matrix, error):
     with pytest.raises(error):
         permuted_spectra(matrix, num=1)
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
+def test_asymmetry_of_rounding_is_none(unit):
+    """The diagonal of a covariance matrix must not be spread over all of its entries, where it looks heavy-tailed."""
+    X = np.random.default_rng(0).standard_normal((60, 120))
+    values, vectors = np.linalg.eigh(X @ X.T / 120)
+    rounded = unit * (vectors * values) @ vectors.T
+    assert np.any(rounded != rounded.T)
+    (found,), (exact,) = permuted_spectra(rounded, num=1), permuted_spectra(0.5 * (rounded + rounded.T), num=1)
+    np.testing.assert_allclose(found, exact, atol=1e-12)
+
+
+def test_square_data_are_not_symmetric():
+    X = np.random.default_rng(0).standard_normal((30, 30))
+    assert np.all(permuted_spectra(X, num=1)[0] >= 0.0)

@@ -133,3 +133,13 @@ def test_atoms_count_in_moments_and_tails():
     assert (law.mean(), law.var(), law.median()) == (0.0, 1.0, -1.0)
     assert law.sf(-1.0) == 0.5
     assert law.isf(0.5) == -1.0
+
+
+def test_an_interval_has_one_confidence():
+    for confidence in ([0.5, 0.9], [], [0.5]):
+        with pytest.raises(ArgumentError, match="one number"):
+            Blocks().interval(confidence)
+
+
+def test_moments_beyond_float64_are_infinite():
+    assert Blocks(unit=1e200).moment(2) == np.inf

@@ -3,7 +3,8 @@ import pytest
 from scipy.linalg import eigvalsh_tridiagonal
 
 from spectra.errors import ArgumentError
-from spectra.laws.edge_scaling import largest_eigenvalue_scaling, wigner_scaling
+from spectra.laws.edge_scaling import largest_eigenvalue_scaling, real_edge_quantile, wigner_scaling
+from spectra.laws.tracy_widom import TracyWidom
 
 
 def largest_of_wishart(n, p, num, rng):
@@ -75,3 +76,7 @@ def test_wrong_calls():
     for level in (0.0, 1.0, np.nan):
         with pytest.raises(ArgumentError, match="level"):
             largest_eigenvalue_scaling(1, 1).threshold(level)
+
+
+def test_quantiles_that_splits_keep_are_those_of_the_law():
+    assert real_edge_quantile(0.995) == TracyWidom(beta=1).quantile(0.995)

@@ -88,3 +88,15 @@ def test_density_far_out_has_its_relative_accuracy():
     (low, high), x = law.support[0], 1e16
     exact = 1e-9 * math.sqrt((high - x) * (x - low)) / (2 * math.pi * x * (0.5 + (1.0 - 1e-9) * x))
     assert law.pdf(x) == pytest.approx(exact, rel=1e-6)
+
+
+def test_rounding_below_zero_is_allowed_in_a_fit():
+    """More dimensions than samples of the numerator leave eigenvalues of 0 up to rounding."""
+    rng = np.random.default_rng(3)
+    first, second = rng.standard_normal((60, 40)), rng.standard_normal((60, 240))
+    root = np.linalg.inv(np.linalg.cholesky(second @ second.T / 240))
+    values = np.linalg.eigvalsh(root @ first @ first.T @ root.T / 40)
+    assert np.min(values) < 0.0
+    assert FRatio.fit(values).first_ratio == pytest.approx(FRatio.fit(np.maximum(values, 0.0)).first_ratio, rel=1e-12)
+    with pytest.raises(ArgumentError, match="at least 0"):
+        FRatio.fit([-1e-9, 1.0, 3.0])

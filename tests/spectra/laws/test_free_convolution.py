@@ -5,6 +5,8 @@ from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.laws.free_convolution import free_additive_convolution, free_multiplicative_convolution
 from spectra.laws.generalized_marchenko_pastur import GeneralizedMarchenkoPastur
 from spectra.laws.population import PopulationLaw
+from spectra.laws.semicircle import Semicircle as SemicircleLaw
+from spectra.laws.tracy_widom import TracyWidom
 
 COIN = PopulationLaw(values=[-1.0, 1.0])
 THREE = PopulationLaw(values=[1.0, 3.0, 10.0], weights=[0.2, 0.4, 0.4])
@@ -184,3 +186,13 @@ def test_laws_that_are_none_are_refused():
         free_multiplicative_convolution(THREE, COIN, [1.0])
     with pytest.raises(ArgumentError, match="positive"):
         free_multiplicative_convolution(THREE, THREE, [0.0, 1.0])
+
+
+def test_a_law_without_ends_is_known_by_its_transform():
+    """Wide semicircles leave of any other law its mean and variance; those of Tracy and Widom are -1.20653, 1.60778."""
+    wide = SemicircleLaw(variance=1e4)
+    x = np.array([-50.0, 0.0, 60.0])
+    found = free_additive_convolution(TracyWidom(), wide, x)
+    assert np.all(found.converged)
+    expected = SemicircleLaw(variance=1e4 + 1.6077810345).pdf(x + 1.2065335746)
+    np.testing.assert_allclose(found.pdf, expected, rtol=1e-5)

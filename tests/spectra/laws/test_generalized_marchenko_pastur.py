@@ -111,3 +111,11 @@ def test_population_of_zeros_is_an_atom():
 def test_bad_models_are_refused(population, ratio):
     with pytest.raises(ArgumentError):
         GeneralizedMarchenkoPastur(population=population, aspect_ratio=ratio)
+
+
+@pytest.mark.parametrize(("values", "ratio"), [([1.0, 2.0], 2.0), ([0.0, 1.0], 0.5)])
+def test_transform_on_the_atom_is_infinite_as_for_every_law(values, ratio):
+    law = GeneralizedMarchenkoPastur(population=PopulationLaw(values=values), aspect_ratio=ratio)
+    assert law.atoms[0][0] == 0.0
+    assert law.stieltjes(0.0).imag == np.inf
+    assert np.isfinite(law.stieltjes([0.0, 1.0])[1])

@@ -49,3 +49,10 @@ def test_transform_at_nodes_and_breaks_and_edges():
 def test_long_arrays_are_computed_in_blocks():
     z = np.linspace(-3.0, 3.0, 5000) + 0.1j
     np.testing.assert_allclose(RULE.stieltjes(z), semicircle(z), atol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e20, 1e40, 1e150])
+@pytest.mark.parametrize("direction", [1.0, -1.0, 1j, 1.0 + 1j, -1.0 + 1e-3j])
+def test_transform_far_away_is_that_of_a_point_mass(far, direction):
+    z = np.array([far * direction], dtype=np.complex128)
+    np.testing.assert_allclose(RULE.stieltjes(z) * z, -1.0, rtol=1e-12)

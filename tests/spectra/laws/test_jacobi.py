@@ -90,3 +90,12 @@ def test_wrong_calls():
 def test_an_atom_beside_an_edge_that_is_all_but_hard():
     """The density near the atoms of mass 1e-9 has more mass than they, and must not be taken for theirs."""
     check_law(Jacobi(first_ratio=1.0 + 1e-9, second_ratio=1.0 + 1e-9))
+
+
+def test_rounding_beyond_zero_and_one_is_allowed_in_a_fit():
+    """More dimensions than samples of either matrix: zeros and ones are eigenvalues up to rounding."""
+    values = np.concatenate([[-2e-17, 0.0], np.linspace(0.1, 0.9, 20), [1.0, 1.0 + 4e-16]])
+    found, clipped = Jacobi.fit(values), Jacobi.fit(np.clip(values, 0.0, 1.0))
+    assert found.first_ratio == pytest.approx(clipped.first_ratio, rel=1e-12)
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        Jacobi.fit([-1e-9, 0.5, 0.7])

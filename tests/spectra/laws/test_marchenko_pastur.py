@@ -1,3 +1,5 @@
+from math import comb
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,28 @@ def test_fit_refuses_what_has_no_law(values):
         MarchenkoPastur.fit([2.0])
     with pytest.raises(NonFiniteError):
         MarchenkoPastur.fit([1.0, np.nan])
+
+
+@pytest.mark.parametrize("ratio", [0.3, 2.5])
+def test_moments_are_sums_of_binomial_coefficients(ratio):
+    law = MarchenkoPastur(aspect_ratio=ratio, variance=1.7)
+    for k in range(1, 30):
+        terms = [ratio**i / (i + 1) * comb(k, i) * comb(k - 1, i) for i in range(k)]
+        assert law.moment(k) == pytest.approx(1.7**k * sum(terms), rel=1e-13)
+    assert law.moment(0) == 1.0
+
+
+def test_moments_beyond_float64_are_infinite():
+    assert MarchenkoPastur(aspect_ratio=0.5, variance=1e200).moment(2) == np.inf
+    assert MarchenkoPastur(aspect_ratio=0.5).moment(2000) == np.inf
+
+
+def test_zeros_of_float32_matrices_are_rounding():
+    X = np.random.default_rng(5).standard_normal((200, 80)).astype(np.float32)
+    values = np.linalg.eigvalsh(X @ X.T / np.float32(80))
+    assert values[0] < -1e-9
+    exact = np.concatenate([np.zeros(120), values[120:]])
+    found = MarchenkoPastur.fit(values, aspect_ratio=2.5).variance
+    assert found == pytest.approx(MarchenkoPastur.fit(exact, aspect_ratio=2.5).variance, rel=1e-6)
+    with pytest.raises(ArgumentError, match="nonnegative"):
+        MarchenkoPastur.fit(values.astype(np.float64), aspect_ratio=2.5)

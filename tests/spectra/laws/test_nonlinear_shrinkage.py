@@ -89,3 +89,12 @@ def test_fewest_samples_and_variables():
 def test_wrong_calls_are_refused(values, n, error, match):
     with pytest.raises(error, match=match):
         shrink_covariance_eigenvalues(values, num_samples=n)
+
+
+def test_zeros_of_float32_matrices_are_rounding():
+    X = np.random.default_rng(5).standard_normal((200, 80)).astype(np.float32)
+    values = np.linalg.eigvalsh(X @ X.T / np.float32(80))
+    assert values[0] < -1e-8 * values[-1]
+    exact = np.concatenate([np.zeros(120), values[120:]])
+    shrunk = shrink_covariance_eigenvalues(values, num_samples=80)
+    np.testing.assert_allclose(shrunk, shrink_covariance_eigenvalues(exact, num_samples=80), rtol=1e-6)

@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 
-from spectra.errors import ArgumentError, NonFiniteError
-from spectra.laws.points import as_complex_points, as_points, as_shares, like_given
+from spectra.errors import ArgumentError, NonFiniteError, ShapeError
+from spectra.laws.points import (
+    as_complex_points,
+    as_eigenvalues,
+    as_points,
+    as_positive,
+    as_reals,
+    as_shares,
+    as_sides,
+    like_given,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,32 @@ def test_shares_are_between_zero_and_one():
         as_shares([0.5, 1.5], name="level")
     with pytest.raises(NonFiniteError, match="level"):
         as_shares(np.nan, name="level")
+
+
+def test_real_numbers_keep_their_shape_and_nan():
+    assert as_reals(np.ones((2, 3), dtype=np.float32), name="x").shape == (2, 3)
+    assert np.isnan(as_reals(np.nan, name="x"))
+    assert type(like_given(as_reals(2, name="x"), 2)) is float
+
+
+def test_positive_numbers_and_sides():
+    assert as_positive(2, name="x") == 2.0
+    for value in (0.0, -1.0, np.nan, np.inf, "1", None):
+        with pytest.raises(ArgumentError, match="variance"):
+            as_positive(value, name="variance")
+    assert as_sides((5, 3)) == as_sides([3, 5]) == (3, 5)
+    for shape in (3, (3,), (3, 4, 5), None):
+        with pytest.raises(ShapeError, match="pair"):
+            as_sides(shape)
+    for shape in ((0, 3), (2.5, 3), "ab"):
+        with pytest.raises(ArgumentError, match="shape"):
+            as_sides(shape)
+
+
+def test_rounding_of_eigenvalues_is_that_of_their_dtype():
+    values, rounding = as_eigenvalues(np.array([[-2.0, 1.0]], dtype=np.float32))
+    assert values.tolist() == [-2.0, 1.0]
+    assert values.dtype == np.float64
+    assert rounding == 4.0 * np.finfo(np.float32).eps
+    assert as_eigenvalues([-2, 1])[1] == 4.0 * np.finfo(np.float64).eps
+    assert as_eigenvalues([])[1] == 0.0

@@ -4,6 +4,7 @@ import pytest
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.laws.marchenko_pastur import MarchenkoPastur
 from spectra.laws.population import PopulationLaw, as_population
+from spectra.laws.tracy_widom import TracyWidom
 
 
 def test_places_are_sorted_merged_and_normalized():
@@ -104,3 +105,12 @@ def test_transform_at_a_place_is_the_limit_from_above():
     assert PopulationLaw(values=[1.0, 2.0]).stieltjes(1.0).imag == np.inf
     with pytest.raises(NonFiniteError):
         PopulationLaw(values=[1.0]).stieltjes(np.nan)
+
+
+def test_laws_without_an_end_are_refused():
+    with pytest.raises(ArgumentError, match="end on both sides"):
+        PopulationLaw.from_law(TracyWidom())
+
+
+def test_moments_beyond_float64_are_infinite():
+    assert PopulationLaw(values=[1.0, 1e200]).moment(2) == np.inf

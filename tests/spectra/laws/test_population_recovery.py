@@ -104,6 +104,7 @@ def test_one_or_two_eigenvalues_are_an_answer(values):
     [
         ([], {}, ShapeError),
         (np.eye(2), {}, ShapeError),
+        (1.0, {}, ShapeError),
         ([0.0, 0.0], {}, ArgumentError),
         ([-1.0, 1.0], {}, ArgumentError),
         ([1.0, np.nan], {}, NonFiniteError),

@@ -60,3 +60,10 @@ def test_wrong_calls():
 def test_a_variance_beyond_float64_is_refused():
     with pytest.raises(ArgumentError, match="variance"):
         Semicircle.fit([1e200, -1e200])
+
+
+def test_moments_beyond_float64_are_infinite_and_no_sooner():
+    assert Semicircle(variance=1e200).moment(4) == np.inf
+    assert Semicircle().moment(1100) == np.inf
+    # 4^-n C_n is n^(-3/2) / sqrt(pi) (1 - 9/(8 n) + ...)
+    assert Semicircle(variance=0.25).moment(4000) == pytest.approx(2000**-1.5 / np.sqrt(np.pi), rel=1e-3)

@@ -94,7 +94,7 @@ def test_estimated_noise_is_right():
         (lambda: shrink_singular_values([1.0], (2, 2), noise=1.0, loss="mse"), ArgumentError, "loss"),
         (lambda: shrink_singular_values([1.0], (2, 2)), ShapeError, "all 2"),
         (lambda: shrink_singular_values([1.0, 2.0], (1, 3), noise=1.0), ShapeError, "at most"),
-        (lambda: shrink_singular_values([1.0], 3, noise=1.0), ShapeError, "two dimensions"),
+        (lambda: shrink_singular_values([1.0], 3, noise=1.0), ShapeError, "pair of sizes"),
         (lambda: shrink_singular_values([1.0], (0, 3), noise=1.0), ArgumentError, "shape"),
         (lambda: shrink_singular_values([np.nan], (1, 3), noise=1.0), NonFiniteError, "finite"),
         (lambda: noise_from_median([0.0, 0.0], (2, 2)), ArgumentError, "median"),

@@ -11,12 +11,11 @@ from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.frozen import Vector
 from spectra.measure_schema import pooled
 from spectra.start_vectors import as_count
+from spectra.symmetry import is_symmetric
 
 __all__ = ["NEGATIVE", "GivenSpectrum", "MatrixKind", "given_spectrum"]
 
 MatrixKind = Literal["data", "symmetric", "eigenvalues"]
-#: Asymmetry over the largest entry that is rounding of float32.
-ROUNDING = 1e-6
 #: Negative eigenvalues up to this share of the largest are rounding of a covariance that was formed in float32.
 NEGATIVE = 1e-6
 #: Zeros in units of eps times order times the largest modulus, as in `spectra.eigenvalue_split`.
@@ -120,7 +119,7 @@ def given_spectrum(
         raise ShapeError(f"eigenvalues (N,), or a matrix, with an entry are required; got shape {entries.shape}")
     if not np.all(np.isfinite(entries)):
         raise NonFiniteError(_where_not_finite(entries))
-    kind = kind or ("eigenvalues" if entries.ndim == 1 else "symmetric" if _is_symmetric(entries) else "data")
+    kind = kind or ("eigenvalues" if entries.ndim == 1 else "symmetric" if is_symmetric(entries) else "data")
     if kind == "eigenvalues":
         if entries.ndim == 2 and 1 not in entries.shape:
             raise ShapeError(f"eigenvalues must be one list; got a matrix of shape {entries.shape}")
@@ -138,7 +137,7 @@ def given_spectrum(
         return _of_data(entries, _eps(array), center, standardize)
     if kind != "symmetric":
         raise ArgumentError(f"kind must be data, symmetric or eigenvalues; got {kind!r}")
-    if not _is_symmetric(entries):
+    if not is_symmetric(entries):
         raise ShapeError(f"a symmetric matrix is required; one of shape {entries.shape} came that is not symmetric")
     symmetric = 0.5 * (entries + entries.T)
     values = _with_zeros(np.linalg.eigvalsh(symmetric), array)
@@ -188,12 +187,6 @@ def _where_not_finite(entries: Vector) -> str:
         f"numbers must be finite; {len(places)} of {entries.size} are NaN or infinite, the first at [{first}]: leave "
         "such rows or columns out"
     )
-
-
-def _is_symmetric(entries: Vector) -> bool:
-    if entries.ndim != 2 or entries.shape[0] != entries.shape[1]:
-        return False
-    return bool(np.max(np.abs(entries - entries.T)) <= ROUNDING * np.max(np.abs(entries)))
 
 
 def _of_covariance(

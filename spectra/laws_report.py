@@ -208,7 +208,7 @@ def _about(summary: dict[str, Any]) -> str:
         "yes": "HEAVY-TAILED: outliers remain where the entries are in random places.",
         "no": "Heavy tails: none seen; with the entries in random places there are no outliers, or in few of them.",
         "unknown": "Heavy tails: not known. They are seen in the entries of data, or of a symmetric matrix that is no "
-        "covariance; large entries may make outliers.",
+        "covariance, of order 50 and more; large entries may make outliers.",
     }[about["heavy_tailed"]]
     remarks = [paragraph(sentence(text)) for text in summary["remarks"] if text != "entries are not known"]
     units = "squared units of the data" if about["kind"] == "data" else "units of the file"

@@ -7,12 +7,9 @@ from spectra.errors import NonFiniteError, ShapeError
 from spectra.frozen import Vector
 from spectra.protocols import Array
 from spectra.start_vectors import as_seed
+from spectra.symmetry import is_symmetric
 
 __all__ = ["permuted_spectra"]
-
-#: Asymmetry over the largest entry that is rounding of float32: products that are symmetric in exact arithmetic differ
-#: by some units in the last place from their transpose.
-ASYMMETRY = 1e-6
 
 
 def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator = 0) -> list[Vector]:
@@ -60,8 +57,7 @@ def permuted_spectra(matrix: Array, *, num: int, rng: int | np.random.Generator 
     largest = float(np.max(np.abs(entries)))
     entries = entries / (largest if largest > 0.0 else 1.0)
     generator = np.random.default_rng(seed)
-    is_symmetric = entries.shape[0] == entries.shape[1] and bool(np.all(np.abs(entries - entries.T) <= ASYMMETRY))
-    draw = _symmetric if is_symmetric else _rectangular
+    draw = _symmetric if is_symmetric(entries) else _rectangular
     return [draw(entries, generator) for _ in range(num)]
 
 

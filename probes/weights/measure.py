@@ -22,7 +22,7 @@ from probes.weights.matrix import MatrixSpectrum, analyze_matrix, no_spectrum
 from probes.weights.names import matches
 from probes.weights.tensors import LeftOut, WeightMatrix
 from spectra.errors import ArgumentError, CheckpointError
-from spectra.laws.power_law_tail import NUM_BOOTSTRAP
+from spectra.laws.power_law_tail import MIN_BOOTSTRAP, NUM_BOOTSTRAP
 from spectra.start_vectors import as_count, as_seed
 from spectra.weights_summary import UNCHANGED
 
@@ -34,8 +34,6 @@ __all__ = ["WeightsInterrupted", "weight_spectra"]
 Progress = Callable[[str, int, int], None]
 Source = nn.Module | str | os.PathLike[str]
 
-#: Fewest samples that :func:`spectra.laws.power_law_tail.fit_power_law_tail` takes.
-MIN_BOOTSTRAP = 20
 #: Why a matrix is left out that an interrupted run did not come to.
 NOT_REACHED = "matrices that were not reached before the run was interrupted"
 

@@ -27,6 +27,8 @@ DECIDED = 1.64
 #: Bootstrap samples: the standard error of a p-value near the limit is 0.03. The authors take 1 / (4 e^2) of them for
 #: an accuracy e, 2500 for 0.01.
 NUM_BOOTSTRAP = 100
+#: Fewer samples tell no p-value near the limit (design choice).
+MIN_BOOTSTRAP = 20
 #: Gaussian matrices that noise is told from.
 NUM_NULL = 100
 #: Eigenvalues below this share of the largest are rounding, and no part of any tail.
@@ -166,8 +168,8 @@ def fit_power_law_tail(
     least = as_count(min_num_tail, name="min_num_tail", least=10)
     if not 0 <= finite_number(min_p_value, name="min_p_value") < 1:
         raise ArgumentError(f"min_p_value must lie in [0, 1); got {min_p_value!r}")
-    num_bootstrap = as_count(num_bootstrap, name="num_bootstrap", least=20)
-    num_null = as_count(num_null, name="num_null", least=20)
+    num_bootstrap = as_count(num_bootstrap, name="num_bootstrap", least=MIN_BOOTSTRAP)
+    num_null = as_count(num_null, name="num_null", least=MIN_BOOTSTRAP)
     seed = as_seed(rng)
     generator = np.random.default_rng(seed)
     values = _positive(eigenvalues, shape)

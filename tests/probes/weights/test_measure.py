@@ -15,9 +15,8 @@ from torch.nn.utils import prune
 import spectra
 from probes.weights import measure, weight_spectra
 from probes.weights.matrices import list_weights
-from probes.weights.measure import MIN_BOOTSTRAP, NOT_REACHED, WeightsInterrupted, _analyze
+from probes.weights.measure import NOT_REACHED, WeightsInterrupted, _analyze
 from spectra.errors import ArgumentError, CheckpointError
-from spectra.laws.power_law_tail import fit_power_law_tail
 from tests.probes.saved_models import saved
 from tests.probes.weights.result_parts import left_out
 
@@ -221,10 +220,3 @@ def test_a_result_says_how_it_was_asked_for(tmp_path):
         "kernels": '["b"]',
     }
     assert "key" not in weight_spectra(nn.Linear(30, 40), num_bootstrap=20).attrs
-
-
-def test_the_fewest_bootstrap_samples_are_those_of_the_power_law():
-    values = np.random.default_rng(0).pareto(2, size=100) + 1
-    fit_power_law_tail(values, shape=None, num_bootstrap=MIN_BOOTSTRAP)
-    with pytest.raises(ArgumentError, match="num_bootstrap"):
-        fit_power_law_tail(values, shape=None, num_bootstrap=MIN_BOOTSTRAP - 1)

@@ -86,8 +86,8 @@ def split_bulk(
 
     Notes
     -----
-    No products; 2 ms for 300 eigenvalues, up to 50 ms for 3000 or a measure of 10 probes and 80 steps (measured on one
-    core), and where ``matrix`` is given five dense decompositions, twenty below order 300.
+    No products; 2 ms for 300 eigenvalues, 20 ms for 3000 and 11 ms for a measure of 10 probes and 80 steps (measured on
+    one core), and where ``matrix`` is given five dense decompositions, twenty below order 300.
 
     A cluster of many eigenvalues above a gap counts as that many outliers, up to ``max_outliers``. Below a lower edge
     outliers are looked for with the law-free method, unless a semidefinite matrix reaches 0 there.
@@ -205,7 +205,9 @@ def _with_control(found: BulkSplit, matrix: Array, level: float, window: dict[st
         return replace(found, remarks=(*found.remarks, said))
     counts = [split.num_outliers for split in splits]
     shown = sum(count > 0 for count in counts)
-    said = f"outliers in {shown} of {num} matrices of permuted entries, up to {max(counts)} of them"
+    said = f"{num} matrices of permuted entries have no outliers"
+    if shown:
+        said = f"outliers in {shown} of {num} matrices of permuted entries, up to {max(counts)} of them"
     if shown < least:
         return replace(found, heavy_tailed=False, remarks=(*found.remarks, said))
     why = f"{said}: the entries are heavy-tailed, and outliers say nothing about structure"

@@ -1,12 +1,14 @@
-"""Files of NumPy arrays that subcommands read, and which files are data rather than results."""
+"""Arrays that subcommands read from files of NumPy or get from functions, and which files are data, not results."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spectra.errors import ArgumentError
 
-__all__ = ["SUFFIXES", "is_data_file", "read_npy", "read_npz"]
+__all__ = ["SUFFIXES", "features_and_targets", "is_data_file", "read_npy", "read_npz"]
 
 #: Files of data that are read, by suffix.
 SUFFIXES = (".npz", ".npy", ".csv", ".tsv", ".txt")
@@ -49,3 +51,14 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError) as error:
         raise ArgumentError(f"{path} is no .npz file that can be read: {error}") from error
+
+
+def features_and_targets(found: Any) -> tuple[Any, Any] | None:
+    """Return features and targets of what a function gave: an array, a pair, or a mapping with ``data``; else None."""
+    if isinstance(found, np.ndarray):
+        return found, None
+    if isinstance(found, tuple | list) and len(found) == 2:
+        return found[0], found[1]
+    if isinstance(found, Mapping) and "data" in found:
+        return found["data"], found.get("target")
+    return None

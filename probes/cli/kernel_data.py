@@ -1,13 +1,12 @@
 """What ``spectra kernel`` reads: samples and targets, or a Gram matrix, from a file or a function."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from probes.cli.array_files import is_data_file, read_npy, read_npz
+from probes.cli.array_files import features_and_targets, is_data_file, read_npy, read_npz
 from probes.cli.kernel_table import feature_column, read_text_table, row_numbers, target_column
 from probes.named import load_named
 from spectra.errors import ArgumentError, NonFiniteError, ShapeError, TaskError
@@ -73,8 +72,8 @@ def read_kernel_data(name: str, *, target: str | None = None, one_hot: bool = Fa
         If the file cannot be read.
     """
     if not is_data_file(name):
-        found = load_named(name, kind="data set", accept=lambda value: _parts(value) is not None)
-        parts = _parts(found)
+        found = load_named(name, kind="data set", accept=lambda value: features_and_targets(value) is not None)
+        parts = features_and_targets(found)
         if parts is None:
             return found
         features, labels = parts
@@ -88,17 +87,6 @@ def read_kernel_data(name: str, *, target: str | None = None, one_hot: bool = Fa
     if suffix == ".npz":
         return _archive(path, target, one_hot)
     return _table(path, target, one_hot)
-
-
-def _parts(found: Any) -> tuple[Any, Any] | None:
-    """Return features and targets of a pair, a mapping or an object with attributes; None of anything else."""
-    if isinstance(found, np.ndarray):
-        return found, None
-    if isinstance(found, tuple | list) and len(found) == 2:
-        return found[0], found[1]
-    if isinstance(found, Mapping) and "data" in found:
-        return found["data"], found.get("target")
-    return None
 
 
 def _archive(path: Path, target: str | None, one_hot: bool) -> KernelData:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.cli.array_files import SUFFIXES, is_data_file, read_npy, read_npz
+from probes.cli.array_files import SUFFIXES, features_and_targets, is_data_file, read_npy, read_npz
 from probes.cli.kernel_table import feature_column, read_text_table, row_numbers
 from probes.cli.session import is_run_file
 from probes.named import load_named
@@ -43,7 +43,8 @@ def read_spectrum(name: str, *, array: str | None = None) -> SpectrumSource:
     ----------
     name : str
         ``.npy``, ``.npz``, ``.csv``, ``.tsv`` or ``.txt``, as `spectra kernel` reads them; a result with a spectral
-        measure; or ``package.module:function`` that returns an array.
+        measure; or ``package.module:function`` that returns an array, samples and targets, or a mapping with ``data``
+        as scikit-learn does.
     array : str, optional
         Array of an archive, column of a text file, or matrix of a result.
 
@@ -67,10 +68,14 @@ def read_spectrum(name: str, *, array: str | None = None) -> SpectrumSource:
                 f"there is no file or law {name!r}: give a file of {', '.join(SUFFIXES)}, a result (.nc, .zarr), a "
                 "function as package.module:function, or a law of the list that `spectra laws` prints"
             )
-        found = load_named(name, kind="matrix", accept=lambda value: isinstance(value, np.ndarray))
+        found = load_named(name, kind="matrix", accept=lambda value: features_and_targets(value) is not None)
         if array is not None:
             raise ArgumentError("--array needs a file of several arrays")
-        return SpectrumSource(source=_array(found, name), name=name)
+        # A list of two is a list of numbers or rows, not samples and targets.
+        parts = None if isinstance(found, list) else features_and_targets(found)
+        entries, targets = (found, None) if parts is None else parts
+        remarks = () if targets is None else ("targets were left out",)
+        return SpectrumSource(source=_array(entries, name), name=name, remarks=remarks)
     if path.suffix.lower() == ".npy":
         if array is not None:
             raise ArgumentError("a .npy file holds one array; leave --array out")

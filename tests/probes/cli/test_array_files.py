@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probes.cli.array_files import SUFFIXES, is_data_file, read_npy, read_npz
+from probes.cli.array_files import SUFFIXES, features_and_targets, is_data_file, read_npy, read_npz
 from spectra.errors import ArgumentError
 
 
@@ -27,3 +27,15 @@ def test_arrays_come_back_and_objects_do_not(tmp_path):
 def test_data_files_are_known_by_their_suffix():
     assert all(is_data_file(f"a{suffix.upper()}") for suffix in SUFFIXES)
     assert not is_data_file("module:function")
+
+
+def test_what_functions_give():
+    X, y = np.ones((3, 2)), np.arange(3)
+    assert features_and_targets(X) == (X, None)
+    for found in ((X, y), [X, y], {"data": X, "target": y}):
+        features, targets = features_and_targets(found)
+        assert features is X
+        assert targets is y
+    assert features_and_targets({"data": X}) == (X, None)
+    assert features_and_targets({"X": X}) is None
+    assert features_and_targets("data") is None

@@ -1,5 +1,7 @@
 """Every kind of file gives the same eigenvalues, and what cannot be read says why."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,12 @@ def test_a_sparse_matrix_is_not_taken_for_the_list_of_its_entries(tmp_path):
     scipy_sparse.save_npz(tmp_path / "sparse.npz", scipy_sparse.eye_array(40, format="csr"))
     with pytest.raises(ArgumentError, match="holds a sparse matrix"):
         read_spectrum(str(tmp_path / "sparse.npz"))
+
+
+def test_samples_of_a_function_are_taken_without_their_targets():
+    pytest.importorskip("sklearn")
+    Path("two.py").write_text("def two():\n    return [0.5, 1.0]\n")
+    assert read_spectrum("two.py:two").source.tolist() == [0.5, 1.0]
+    found = read_spectrum("sklearn.datasets:load_breast_cancer")
+    assert found.source.shape == (569, 30)
+    assert found.remarks == ("targets were left out",)

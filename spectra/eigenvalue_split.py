@@ -1,20 +1,18 @@
 """The split of a list of eigenvalues: which method, and what its fits say."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from spectra.airy_ladder import LEAST_EIGENVALUES, LadderFit, airy_ladder
-from spectra.arrays import as_array, dtype_name, finite_number, to_host
+from spectra.bulk_spectrum import BulkSpectrum
 from spectra.bulk_split import BulkSplit
 from spectra.eigenvalue_gap import widest_gap
-from spectra.errors import ArgumentError, NonFiniteError, ShapeError
 from spectra.frozen import Vector
 from spectra.marchenko_pastur_split import MarchenkoPasturFit, marchenko_pastur_fit
-from spectra.start_vectors import as_count
 
-__all__ = ["Spectrum", "as_bulk_spectrum", "split_eigenvalues"]
+__all__ = ["split_eigenvalues"]
 
 #: Misfit in units of the scale beyond which an edge is no square root. Measured: 99 % of bulks of random matrices of
 #: order 50 and more lie below 1.35, and all of 20 000 below 1.9.
@@ -35,68 +33,10 @@ NO_GAP_SHARE, NO_GAP = 0.25, 1e-4
 UNSTEADY, UNSTEADY_SHARE = 3, 0.25
 #: Eigenvalues with which white noise can be told from other bulks (design choice: the limit of the distance is 0.26).
 LEAST_WHITE = 10
-#: Zeros in units of eps times order times the largest modulus, as for the rank of a matrix.
-ZEROS = 8.0
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Spectrum:
-    """Eigenvalues that are not 0, descending, and what is known of the matrix."""
-
-    values: Vector
-    num_zeros: int
-    is_semidefinite: bool
-    shape: tuple[int, int] | None
-
-
-def as_bulk_spectrum(source: Any, *, aspect_ratio: float | None, num_samples: int | None) -> Spectrum:
-    """Return valid eigenvalues."""
-    given = as_array(source, name="eigenvalues")
-    eps = float(np.finfo(np.float32 if dtype_name(given.dtype) == "float32" else np.float64).eps)
-    is_real = getattr(given.dtype, "kind", "f") not in "SUMm"
-    if not is_real or dtype_name(given.dtype).startswith(("complex", "object", "bool")):
-        raise ArgumentError(f"eigenvalues must be real numbers, got {given.dtype}")
-    values = np.sort(to_host(given), axis=None)[::-1] if given.ndim == 1 else np.empty(0)
-    if values.size == 0:
-        raise ShapeError(f"eigenvalues of shape (N,) with N at least 1 are required, got shape {tuple(given.shape)}")
-    if not np.all(np.isfinite(values)):
-        raise NonFiniteError("eigenvalues must be finite; got NaN or infinity")
-    size = len(values)
-    floor = ZEROS * eps * size * float(np.max(np.abs(values)))
-    semidefinite = bool(values[-1] >= -floor)
-    kept = values[values > floor] if semidefinite else values
-    shape = None
-    if aspect_ratio is not None or num_samples is not None:
-        shape = _covariance_shape(size, aspect_ratio, num_samples)
-        if not semidefinite:
-            raise ArgumentError(f"eigenvalues of a covariance matrix must not be negative, got {values[-1]}")
-    return Spectrum(values=kept, num_zeros=size - len(kept), is_semidefinite=semidefinite, shape=shape)
-
-
-def _covariance_shape(size: int, aspect_ratio: float | None, num_samples: int | None) -> tuple[int, int]:
-    """Return numbers of variables and samples."""
-    n = None if num_samples is None else as_count(num_samples, name="num_samples")
-    ratio = None if aspect_ratio is None else finite_number(aspect_ratio, name="aspect_ratio")
-    if ratio is not None and not ratio > 0.0:
-        raise ArgumentError(f"aspect_ratio must be positive, got {ratio!r}")
-    if ratio is None:
-        assert n is not None
-        return size, n
-    if n is None:
-        if not np.isfinite(size / ratio):
-            raise ArgumentError(f"aspect_ratio must be variables over samples, got {ratio!r}, too small for {size}")
-        return size, max(round(size / ratio), 1)
-    p = round(ratio * n)
-    if size not in (p, min(p, n)):
-        raise ShapeError(
-            f"{p} eigenvalues, or the {min(p, n)} that are not forced to be 0, belong to aspect_ratio {ratio:g} and "
-            f"num_samples {n}; got {size}"
-        )
-    return p, n
 
 
 def split_eigenvalues(
-    spectrum: Spectrum, method: Literal["auto", "edge", "marchenko_pastur"], level: float, window: dict[str, Any]
+    spectrum: BulkSpectrum, method: Literal["auto", "edge", "marchenko_pastur"], level: float, window: dict[str, Any]
 ) -> BulkSplit:
     """Return the split by the method, or the one that fits."""
     n = len(spectrum.values)
@@ -109,8 +49,7 @@ def split_eigenvalues(
         white = marchenko_pastur_fit(padded, num_variables=p, num_samples=samples, level=0.5 + 0.5 * level)
     if not enough and white is None:
         return _too_few(spectrum, level)
-    below = airy_ladder(-spectrum.values[::-1], level=0.5 + 0.5 * level, **window) if enough else None
-    is_hard = below is not None and spectrum.is_semidefinite and -below.edge < HARD * max(below.scale, below.stderr)
+    below, is_hard = _lower_edge(spectrum, 0.5 + 0.5 * level, window) if enough else (None, False)
     if white is not None and (method == "marchenko_pastur" or not enough or _is_white(white)):
         return _white_split(spectrum, white, below, is_hard=is_hard, level=level)
     assert below is not None
@@ -124,6 +63,24 @@ def split_eigenvalues(
             f"there would be {white.num_outliers} outliers above it",
         )
     return _edge_split(spectrum, above, below if has_bulk else None, is_hard=is_hard, level=level, remarks=remarks)
+
+
+def _lower_edge(spectrum: BulkSpectrum, level: float, window: dict[str, Any]) -> tuple[LadderFit, bool]:
+    """Return the lower edge, as an upper one of the negative spectrum, and whether it is a hard one at 0.
+
+    Near 0 the density bends within the window. Logarithms straighten it, as for the smallest eigenvalue in Ma (2012).
+    """
+    values = spectrum.values
+    plain = airy_ladder(-values[::-1], level=level, **window)
+    if not spectrum.is_semidefinite:
+        return plain, False
+    if -plain.edge < HARD * max(plain.scale, plain.stderr):
+        return plain, True
+    unit = float(np.median(values))
+    fit = airy_ladder(-np.log(values[::-1] / unit), level=level, **window)
+    low = unit * float(np.exp(-fit.edge))
+    threshold = -unit * float(np.exp(-fit.threshold))
+    return replace(fit, edge=-low, scale=low * fit.scale, stderr=low * fit.stderr, threshold=threshold), False
 
 
 def _gap_remarks(bulk: Vector) -> tuple[str, ...]:
@@ -142,7 +99,7 @@ def _is_white(fit: MarchenkoPasturFit) -> bool:
 
 
 def _sides(
-    spectrum: Spectrum, above: int, p_above: Vector, below: LadderFit | None, *, low: float, is_hard: bool
+    spectrum: BulkSpectrum, above: int, p_above: Vector, below: LadderFit | None, *, low: float, is_hard: bool
 ) -> dict[str, Any]:
     """Return the outliers of both sides, and what is known of the lower edge, `low` or, without one, NaN."""
     values, sought = spectrum.values, below is not None and not is_hard
@@ -165,7 +122,7 @@ def _sides(
 
 
 def _edge_split(
-    spectrum: Spectrum,
+    spectrum: BulkSpectrum,
     above: LadderFit,
     below: LadderFit | None,
     *,
@@ -230,7 +187,7 @@ def _edge_split(
 
 
 def _white_split(
-    spectrum: Spectrum, fit: MarchenkoPasturFit, below: LadderFit | None, *, is_hard: bool, level: float
+    spectrum: BulkSpectrum, fit: MarchenkoPasturFit, below: LadderFit | None, *, is_hard: bool, level: float
 ) -> BulkSplit:
     """Return the split of white noise."""
     doubts = [] if fit.is_settled else ["the number of outliers does not settle"]
@@ -258,7 +215,7 @@ def _white_split(
     )
 
 
-def _too_few(spectrum: Spectrum, level: float) -> BulkSplit:
+def _too_few(spectrum: BulkSpectrum, level: float) -> BulkSplit:
     """Return a split that says nothing."""
     values = spectrum.values if len(spectrum.values) else np.zeros(1)
     return BulkSplit(

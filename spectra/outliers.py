@@ -5,9 +5,10 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
+from spectra.bulk_spectrum import as_bulk_spectrum
 from spectra.bulk_split import BulkSplit, SplitMethod
 from spectra.certificates import as_level
-from spectra.eigenvalue_split import as_bulk_spectrum, split_eigenvalues
+from spectra.eigenvalue_split import split_eigenvalues
 from spectra.errors import ArgumentError
 from spectra.lanczos_split import lanczos_fit
 from spectra.permuted import permuted_spectra
@@ -90,7 +91,7 @@ def split_bulk(
     one core), and where ``matrix`` is given five dense decompositions, twenty below order 300.
 
     A cluster of many eigenvalues above a gap counts as that many outliers, up to ``max_outliers``. Below a lower edge
-    outliers are looked for with the law-free method, unless a semidefinite matrix reaches 0 there.
+    outliers are looked for with the law-free method, of a semidefinite matrix in logarithms, unless it reaches 0 there.
 
     Measured by ``scripts/validate_outliers.py``, on other seeds than those of the margins, at the default level. Noise,
     Gaussian symmetric and Wishart matrices of order 50 to 1600: up to 0.97 % of draws show outliers by ``"edge"`` (50 x

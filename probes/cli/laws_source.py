@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from probes.cli.array_files import SUFFIXES, features_and_targets, is_data_file, read_npy, read_npz
+from probes.cli.kernel_data import TARGETS
 from probes.cli.kernel_table import feature_column, read_text_table, row_numbers
 from probes.cli.session import is_run_file
 from probes.named import load_named
@@ -138,6 +139,9 @@ def _of_table(path: Path, array: str | None) -> SpectrumSource:
     if counting is not None:
         places.remove(counting)
         remarks += (f"the column {table.header[counting] or 'without a name'} numbers the rows and was left out",)
+    targets = [table.header[i] for i in places if len(places) > 1 and table.header[i].lower() in TARGETS]
+    if targets:
+        remarks += (f"{', '.join(targets)} counted as a variable; leave out of the file what is to be predicted",)
     remedy = "or name one column with --array"
     columns = np.column_stack([feature_column(path, table, i, remedy=remedy) for i in places])
     source = columns[:, 0] if columns.shape[1] == 1 else columns[0] if len(columns) == 1 else columns

@@ -126,3 +126,11 @@ def test_samples_of_a_function_are_taken_without_their_targets():
     found = read_spectrum("sklearn.datasets:load_breast_cancer")
     assert found.source.shape == (569, 30)
     assert found.remarks == ("targets were left out",)
+
+
+def test_a_column_that_is_named_like_a_target_counts_and_a_remark_says_so():
+    Path("t.csv").write_text("a,b,Target\n1,2,0\n3,5,1\n2,2,1\n")
+    found = read_spectrum("t.csv")
+    assert found.source.shape == (3, 3)
+    assert "Target counted as a variable" in found.remarks[-1]
+    assert read_spectrum("t.csv", array="Target").remarks == ()

@@ -168,7 +168,8 @@ def _outliers(summary: dict[str, Any]) -> str:
         for row in shown
     ]
     header = ("eigenvalue", "side", "residual" if of_measure else "p-value", "population value", "overlap")
-    lines = ["OUTLIERS", table(header, rows)]
+    doubt = "" if summary["split"]["is_trustworthy"] else " of a split that is not to be trusted"
+    lines = [f"OUTLIERS{doubt}", table(header, rows)]
     if len(shown) < len(everything):
         lines.append(paragraph(f"{len(everything) - len(shown)} more; --json has all of them."))
     legend = (

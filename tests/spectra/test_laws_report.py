@@ -97,6 +97,14 @@ def test_why_there_are_no_population_values_is_said():
     assert "need a split that can be trusted." in " ".join(render_laws(analyze_spectrum(Z)).split())
 
 
+def test_outliers_of_a_doubtful_split_say_so():
+    source, _ = SOURCES["decay"]()
+    assert "\nOUTLIERS of a split that is not to be trusted\n" in render_laws(analyze_spectrum(source))
+    values = np.append(np.linalg.eigvalsh(data().T @ data() / 400), 30.0)
+    text = render_laws(analyze_spectrum(values))
+    assert "\nOUTLIERS\n" in text
+
+
 def test_names_with_dollars_are_no_formulas(tmp_path):
     plot_laws(analyze_spectrum(data(), name="$x^{.npy")).savefig(tmp_path / "laws.png")
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
-from spectra.laws.base import Law, as_points
+from spectra.laws.base import Law
 from spectra.laws.generalized_marchenko_pastur import GeneralizedMarchenkoPastur
+from spectra.laws.points import as_points
 from spectra.laws.population import PopulationLaw
 from spectra.laws.tracy_widom import TracyWidom
 from spectra.laws_fit import LAWS
@@ -110,9 +111,6 @@ def tabulate_law(law: Law, *, at: npt.ArrayLike = (), num_points: int = NUM_POIN
 
     points = np.atleast_1d(as_points(at, name="at"))
     grid, intervals = _grid(law, num_points)
-    mean = law.moment(1)
-    variance = law.expectation(lambda x: (x - mean) ** 2)
-    sf = law.sf(points) if isinstance(law, TracyWidom) else 1.0 - np.asarray(law.cdf(points))
     return xr.Dataset(
         {
             "pdf": ("x", np.asarray(law.pdf(grid))),
@@ -121,7 +119,7 @@ def tabulate_law(law: Law, *, at: npt.ArrayLike = (), num_points: int = NUM_POIN
             "quantile": ("q", np.asarray(law.quantile(QUANTILES))),
             "pdf_at": ("at", np.asarray(law.pdf(points))),
             "cdf_at": ("at", np.asarray(law.cdf(points))),
-            "sf_at": ("at", np.asarray(sf)),
+            "sf_at": ("at", np.asarray(law.sf(points))),
         },
         coords={"x": grid, "q": list(QUANTILES), "at": points},
         attrs=provenance(
@@ -130,9 +128,9 @@ def tabulate_law(law: Law, *, at: npt.ArrayLike = (), num_points: int = NUM_POIN
             label=_label(law),
             support=json.dumps([[_end(low), _end(high)] for low, high in law.support]),
             atoms=json.dumps([list(atom) for atom in law.atoms]),
-            mean=float(mean),
-            variance=float(variance),
-            median=float(law.quantile(0.5)),
+            mean=law.mean(),
+            variance=law.var(),
+            median=law.median(),
         ),
     )
 

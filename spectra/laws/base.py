@@ -16,7 +16,7 @@ from spectra.laws.interval_angles import point_at
 from spectra.laws.points import as_complex_points, as_points, as_shares, like_given
 from spectra.start_vectors import as_count, as_seed
 
-__all__ = ["Law", "as_complex_points", "as_points", "like_given"]
+__all__ = ["Law"]
 
 Intervals = tuple[tuple[float, float], ...]
 #: Sums of masses that miss 1 by less are 1: some roundings of a float64.

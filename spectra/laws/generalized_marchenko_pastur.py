@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from spectra.frozen import Vector
 from spectra.laws.adaptive_rule import AdaptiveRule
-from spectra.laws.base import Law, as_complex_points, as_points, like_given
+from spectra.laws.base import Law
+from spectra.laws.points import as_complex_points, as_points, like_given
 from spectra.laws.population import PopulationLaw, as_sample_model
 from spectra.laws.population_recovery import recover_population
 from spectra.laws.silverstein import CompanionSolution, companion_stieltjes

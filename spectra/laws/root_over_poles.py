@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spectra.frozen import Vector
-from spectra.laws.base import Intervals, Law, as_points, like_given
+from spectra.laws.base import Intervals, Law
+from spectra.laws.points import as_points, like_given
 
 __all__ = ["LARGEST_TERM", "RootOverPoles"]
 

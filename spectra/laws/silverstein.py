@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
-from spectra.laws.base import as_complex_points
 from spectra.laws.bracketing import increasing_root
+from spectra.laws.points import as_complex_points
 from spectra.laws.population import as_sample_model
 from spectra.laws.silverstein_support import critical_points
 

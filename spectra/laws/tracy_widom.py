@@ -10,10 +10,10 @@ from numpy.polynomial import chebyshev
 
 from spectra.errors import ArgumentError
 from spectra.frozen import Vector
-from spectra.laws.base import Intervals, Law, as_points, like_given
+from spectra.laws.base import Intervals, Law
 from spectra.laws.bracketing import increasing_root
 from spectra.laws.graded_rule import GradedRule
-from spectra.laws.points import as_shares
+from spectra.laws.points import as_points, as_shares, like_given
 from spectra.laws.tracy_widom_table import JOINT, LEFT, LOG_CDF, LOG_SF, OFFSET, RIGHT
 
 __all__ = ["TracyWidom"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from spectra.errors import ArgumentError
-from spectra.laws.base import as_points, like_given
 from spectra.laws.marchenko_pastur import MarchenkoPastur
+from spectra.laws.points import as_points, like_given
 from spectra.laws.semicircle import Semicircle
 from spectra.testing import check_law
 from tests.cases import LAWS

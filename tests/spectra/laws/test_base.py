@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spectra.errors import ArgumentError, NonFiniteError
-from spectra.laws.base import Law, as_points, like_given
+from spectra.laws.base import Law
+from spectra.laws.points import as_points, like_given
 from spectra.testing import check_law
 
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from probes.cli.kernel_data import KernelData, read_kernel_data
 from probes.cli.session import say
+from probes.cli.threads import limit_threads
 from spectra.errors import ArgumentError, ShapeError, TaskError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["analyze_data", "limit_threads"]
+__all__ = ["analyze_data"]
 
 #: Samples of a task in its tangent kernel at most, unless --max-dense says otherwise.
 TASK_SAMPLES = 1000
@@ -84,20 +85,6 @@ def analyze_data(
         on_stage=keep,
         **options,
     )
-
-
-def limit_threads(threads: int | None) -> None:
-    """Limit the threads of NumPy's linear algebra, and those of PyTorch where it is loaded."""
-    if threads is None:
-        return
-    import sys
-
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def _prepared(data: KernelData, kernel: str | None, parameters: dict[str, Any], standardize: bool) -> KernelData:

@@ -202,8 +202,8 @@ def laws(
             return
     if output is not None:
         check_writable(output)
-    from probes.cli.kernel_session import limit_threads
     from probes.cli.laws_source import read_spectrum
+    from probes.cli.threads import limit_threads
     from spectra.laws_analysis import analyze_spectrum
     from spectra.laws_summary import summarize_laws
 

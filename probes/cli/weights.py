@@ -14,8 +14,8 @@ from spectra.errors import ArgumentError
 
 __all__ = ["weights"]
 
-#: Options that say how something is found, and nothing of a file of results.
-OF_DATA = ("--sort", "--csv", "--plot", "--json", "--quiet", "--debug")
+#: Options that a file of results takes too; the others say how something is found.
+OF_RESULT = ("--sort", "--csv", "--plot", "--json", "--quiet", "--debug")
 
 
 def weights(
@@ -144,7 +144,7 @@ def weights(
         _check_csv(csv)
     show = partial(_deliver, sort=sort, csv=csv, plot=plot, as_json=as_json)
     if is_run_file(target):
-        needless = [option for option in typed_options(context, leave_out=()) if option not in OF_DATA]
+        needless = [option for option in typed_options(context, leave_out=()) if option not in OF_RESULT]
         if needless:
             verb = "needs" if len(needless) == 1 else "need"
             raise ArgumentError(f"{', '.join(needless)} {verb} the weights, not a result file: nothing is found again")
